@@ -1,0 +1,1 @@
+"""Diffusion over tri-planes: schedules, the two systems, samplers."""

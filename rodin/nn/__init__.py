@@ -1,0 +1,1 @@
+"""Networks: 3D-aware convolution, U-Net, portrait encoder."""
