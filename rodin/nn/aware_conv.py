@@ -27,35 +27,42 @@ from torch.nn import functional
 PLANES = 3
 
 
-def _missing_taps(size: int, kernel: int) -> list[tuple[int, slice]]:
+def _border_lines(size: int, kernel: int) -> list[tuple[int, range]]:
     """(line, taps that fall into the zero padding there) for each border line of an axis."""
     pad = kernel // 2
-    missing: list[tuple[int, slice]] = []
+    missing = []
     for line in range(size):
         if line < pad:
-            missing.append((line, slice(0, pad - line)))
+            missing.append((line, range(pad - line)))
         if line >= size - pad:
-            missing.append((line, slice(size + pad - line, kernel)))
+            missing.append((line, range(size + pad - line, kernel)))
     return missing
 
 
-def _line_weights(weight: Tensor, axis: int, missing: list[tuple[int, slice]]) -> Tensor:
-    """1-D kernels of a 2-D kernel over inputs that are constant along `axis`.
+def _line_weights(weight: Tensor, axis: int, border: list[tuple[int, range]]) -> Tensor:
+    """1-D kernels of 2-D kernels over inputs that are constant along `axis`.
 
-    weight (O, C, K, K), axis 2 (rows) or 3 (columns) -> ((1 + len(missing)) * O, C, K): first the
-    kernel with all taps, then minus the missing taps of each border line.
+    weight (O, N, C, K, K), axis 3 (rows) or 4 (columns) -> (1 + M, O, N, C, K): first with all taps,
+    then minus the missing taps of each of the M border lines.
     """
-    taps = weight.movedim(axis, 0)
-    kernels = [taps.sum(0)]
-    kernels += [-taps[gone].sum(0) for _, gone in missing]
-    return torch.cat(kernels)
+    taps = weight.unbind(axis)
+    total = taps[0]
+    for tap in taps[1:]:
+        total = total + tap
+    kernels = [total]
+    for _, gone in border:
+        lost = taps[gone[0]]
+        for tap in gone[1:]:
+            lost = lost + taps[tap]
+        kernels.append(-lost)
+    return torch.stack(kernels)
 
 
-def _convolve_lines(lines: Tensor, weight: Tensor, count: int) -> Tensor:
-    """lines (..., N, C, L), weight (count * O, C, K) -> (count, ..., N, O, L)."""
-    out = functional.conv1d(lines.flatten(0, -3), weight, padding=weight.shape[-1] // 2)
-    out = out.unflatten(1, (count, -1)).unflatten(0, lines.shape[:-2])
-    return out.movedim(-3, 0)
+def _convolve_lines(lines: Tensor, weight: Tensor) -> Tensor:
+    """1-D convolutions: lines (B, N, C, S), weight (M, O, N, C, K) -> (M, B, N, O, S)."""
+    kernel = weight.shape[-1]
+    padded = functional.pad(lines, (kernel // 2, kernel // 2))
+    return torch.einsum("bncsk,monck->mbnos", padded.unfold(-1, kernel, 1), weight)
 
 
 class TriplaneConv2d(nn.Module):
@@ -109,39 +116,33 @@ class TriplaneConv2d(nn.Module):
                 f"TriplaneConv2d got planes of {planes.shape[-2]} x {size} texels; "
                 "the planes share axes in pairs, so make them square"
             )
-        own, first, second = self.weight.split(self.in_channels, dim=1)
+        own, pooled = self.weight.tensor_split([self.in_channels], dim=1)
         out = functional.conv2d(planes.flatten(0, 1), own, self.bias, padding=self.kernel_size // 2)
         out = out.unflatten(0, (-1, PLANES))
-        along_columns, along_rows = self._pooled(planes, first, second)
+        border = _border_lines(size, self.kernel_size)
+        along_columns, along_rows = self._pooled(planes, pooled, border)
         # The convolution does not need its own result for its gradient: adding in place is safe.
         out += along_columns[0].unsqueeze(-2)
         out += along_rows[0].unsqueeze(-1)
-        for i, (line, _) in enumerate(_missing_taps(size, self.kernel_size), start=1):
+        for i, (line, _) in enumerate(border, start=1):
             out[..., line, :] += along_columns[i]
             out[..., line] += along_rows[i]
         return out
 
-    def _pooled(self, planes: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    def _pooled(
+        self, planes: Tensor, weight: Tensor, border: list[tuple[int, range]]
+    ) -> tuple[Tensor, Tensor]:
         """Contributions of the pooled planes: that vary with the column, and with the row.
 
-        Each (1 + M, B, 3, O, S): all taps, then corrections for the M border lines.
+        weight (O, 2C, K, K). Each (1 + M, B, 3, O, S): all taps, then corrections for M border lines.
         """
-        missing = _missing_taps(planes.shape[-1], self.kernel_size)
-        count = 1 + len(missing)
-        over_rows = planes.mean(-2)  # (B, 3, C, S): uv(x), wu(x), vw(z)
-        over_columns = planes.mean(-1)  # uv(y), wu(z), vw(y)
-        # Targets uv and wu see each other along x through `first`; vw sees wu along z by `second`.
-        columns_first = _convolve_lines(
-            over_rows[:, [1, 0]], _line_weights(first, 2, missing), count
-        )
-        columns_second = _convolve_lines(
-            over_columns[:, [1]], _line_weights(second, 2, missing), count
-        )
-        # uv sees vw along y and wu sees vw along z by `second`; vw sees uv along y by `first`.
-        vw_lines = torch.stack([over_columns[:, 2], over_rows[:, 2]], dim=1)
-        rows_second = _convolve_lines(vw_lines, _line_weights(second, 3, missing), count)
-        rows_first = _convolve_lines(over_columns[:, [0]], _line_weights(first, 3, missing), count)
-        return (
-            torch.cat([columns_first, columns_second], dim=2),
-            torch.cat([rows_second, rows_first], dim=2),
-        )
+        both = weight.unflatten(1, (2, self.in_channels))  # of the first and second pooled plane
+        column_weight = _line_weights(both, 3, border)
+        row_weight = _line_weights(both, 4, border)
+        uv_x, wu_x, vw_z = planes.mean(-2).unbind(1)
+        uv_y, wu_z, vw_y = planes.mean(-1).unbind(1)
+        # Pooled inputs of (uv, wu, vw) that vary with the column, and whether each is the first (0)
+        # or the second (1) pooled plane of its target; then those that vary with the row.
+        columns = _convolve_lines(torch.stack([wu_x, uv_x, wu_z], 1), column_weight[:, :, [0, 0, 1]])
+        rows = _convolve_lines(torch.stack([vw_y, vw_z, uv_y], 1), row_weight[:, :, [1, 1, 0]])
+        return columns, rows
