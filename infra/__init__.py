@@ -1,0 +1,1 @@
+"""Storage, shards, manifests, tracking, checkpoints and the cluster: plumbing without models."""

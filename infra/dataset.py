@@ -1,0 +1,170 @@
+"""Reading a finished dataset: rows of the manifest, one sample by a range read.
+
+A dataset may come from a stranger: names stay inside the store, every sample is compared with
+its hash, nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from infra.canon import sha256_hex
+from infra.plan import check_sample_key
+from infra.storage import NotFoundError, Store, check_key
+from infra.tars import unpack_sample
+
+SCHEMA_VERSION = 1  # equals rodin.record.SCHEMA_VERSION
+DATASET = "dataset.json"
+MANIFEST = "manifest.parquet"
+_MAX_INFO = 64 << 20  # bytes of dataset.json
+_MAX_SAMPLE = 4 << 30  # bytes of one sample
+_FIELDS = ("counts", "shards", "stats", "lineage", "settings", "manifest", "digest", "files")
+
+
+class DatasetError(ValueError):
+    """A dataset is missing, damaged or of another version; one line with the fix."""
+
+
+def open_dataset(
+    store: Store, *, schema_version: int = SCHEMA_VERSION, command: str = ""
+) -> Dataset:
+    """The dataset in `store`. `command` is the line that makes it, for the error text.
+
+    Raises DatasetError when there is none, it is damaged, or of another schema version.
+    """
+    where = store.location(DATASET)
+    make = command or f"python -m pipelines.render --out {store.uri}"
+    try:
+        data = store.read(DATASET, 0, _MAX_INFO)
+    except NotFoundError:
+        raise DatasetError(f"no dataset at {store.uri}; make it with: {make}") from None
+    try:
+        info = json.loads(data)
+        if not isinstance(info, dict) or info.get("format") != "rodin-shards":
+            raise ValueError
+    except (ValueError, RecursionError):
+        raise DatasetError(f"{where}: is no rodin dataset; make it again with: {make}") from None
+    found = info.get("schema_version")
+    if found != schema_version:
+        raise DatasetError(
+            f"{where}: schema version {str(found)[:20]}, this code reads {schema_version}; "
+            f"use the release that wrote it, or make it again with: {make}"
+        )
+    lacking = [name for name in _FIELDS if name not in info]
+    if lacking:
+        raise DatasetError(f"{where}: lacks {lacking[0]!r}; make it again with: {make}")
+    return Dataset(store, info)
+
+
+class Dataset:
+    """A finished dataset. Cheap to pickle: the manifest is read again where it is needed.
+
+    `info` is the content of dataset.json: counts, stats (per-channel mean and std), lineage,
+    settings, digest.
+    """
+
+    def __init__(self, store: Store, info: dict[str, Any]) -> None:
+        self.store, self.info = store, info
+        self._table: Any = None
+        self._index: dict[str, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"store": self.store, "info": self.info, "_table": None, "_index": {}}
+
+    def __len__(self) -> int:
+        return sum(counts["samples"] for counts in self.info["counts"].values())
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of the content: rows with their hashes, settings and lineage."""
+        return str(self.info["digest"])
+
+    def shards(self, split: str = "train") -> list[str]:
+        """Keys of the tars of a split, in order."""
+        return [check_key(name) for name in self.info["shards"].get(split, [])]
+
+    def rows(self, split: str | None = None) -> Iterator[dict[str, Any]]:
+        """Rows of the manifest, in order: key, split, shard, offset, size, sha256, and more."""
+        for batch in self._manifest().to_batches(max_chunksize=1024):
+            for row in batch.to_pylist():
+                if split is None or row["split"] == split:
+                    yield row
+
+    def keys(self, split: str | None = None) -> list[str]:
+        table = self._manifest()
+        keys, splits = table["key"].to_pylist(), table["split"].to_pylist()
+        return [k for k, s in zip(keys, splits, strict=True) if split is None or s == split]
+
+    def read(self, key: str) -> dict[str, bytes]:
+        """Members of one sample, by one range read, checked against its hash.
+
+        Raises DatasetError for an unknown key, a truncated shard and a damaged sample.
+        """
+        table = self._manifest()
+        if key not in self._index:
+            raise DatasetError(f"{self.store.uri}: no sample {key[:100]!r}; see .keys()")
+        return self.read_row(table.slice(self._index[key], 1).to_pylist()[0])
+
+    def read_row(self, row: dict[str, Any]) -> dict[str, bytes]:
+        """As `read`, for a row of the manifest."""
+        key, shard, offset, size = row["key"], row["shard"], row["offset"], row["size"]
+        where = f"{self.store.uri}: shard {shard}, sample {key!r}"
+        fix = "copy the shard again, or delete its sidecar and run the stage again"
+        try:
+            check_sample_key(key)
+            check_key(shard)
+            if not (offset >= 0 and 0 < size <= _MAX_SAMPLE):
+                raise ValueError(f"range {offset}+{size} is not possible")
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"{where}: bad row of the manifest ({error}); {fix}") from None
+        try:
+            data = self.store.read(shard, offset, size)
+        except NotFoundError:
+            raise DatasetError(f"{where}: the shard is missing; {fix}") from None
+        if len(data) != size:
+            raise DatasetError(
+                f"{where}: truncated shard, expected bytes {offset}-{offset + size}, "
+                f"it ends at {offset + len(data)}; {fix}"
+            )
+        found = sha256_hex(data)
+        if found != row["sha256"]:
+            raise DatasetError(
+                f"{where}: damaged, expected sha256 {row['sha256'][:12]}, got {found[:12]}; {fix}"
+            )
+        try:
+            return unpack_sample(data, key)
+        except ValueError as error:
+            raise DatasetError(f"{where}: {error}; {fix}") from None
+
+    def _manifest(self) -> Any:
+        """The table, read once; compared with dataset.json."""
+        if self._table is None:
+            self._table = self._load()
+            self._index = {key: i for i, key in enumerate(self._table["key"].to_pylist())}
+        return self._table
+
+    def _load(self) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        where, fix = self.store.location(MANIFEST), "run the stage that made it again"
+        try:
+            data = self.store.read(MANIFEST)
+        except NotFoundError:
+            raise DatasetError(f"{where}: is missing; {fix}") from None
+        if sha256_hex(data) != self.info["manifest"]["sha256"]:
+            raise DatasetError(f"{where}: is not the one that {DATASET} names; {fix}")
+        try:
+            table = pq.read_table(io.BytesIO(data))
+            table.select(["key", "split", "shard", "offset", "size", "sha256"])
+        except (pa.ArrowException, KeyError) as error:
+            raise DatasetError(f"{where}: damaged ({type(error).__name__}); {fix}") from None
+        if table.num_rows != len(self):
+            raise DatasetError(
+                f"{where}: count mismatch, {DATASET} says {len(self)} samples, "
+                f"the manifest has {table.num_rows}; {fix}"
+            )
+        return table

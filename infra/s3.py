@@ -1,0 +1,191 @@
+"""S3 objects behind the `Store` interface, by boto3."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from infra.storage import NotFoundError, StorageError, Store, check_key
+
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+_DENIED = {
+    "401", "403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
+    "SignatureDoesNotMatch", "Unauthorized",
+}  # fmt: skip
+_PART = 16 << 20  # bytes of one part: 100 GiB still fit in the 10,000 parts that S3 allows
+
+
+class S3Store(Store):
+    """Objects under `s3://bucket/prefix`. The client is made on first use, once per process."""
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        self.bucket, self.prefix = bucket, prefix.strip("/")
+        if self.prefix:
+            check_key(self.prefix)
+        self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        self._client: Any = None
+        self._owner = -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"bucket": self.bucket, "prefix": self.prefix}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["bucket"], state["prefix"])  # type: ignore[misc]
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client; a forked child makes its own."""
+        if self._client is None or self._owner != os.getpid():
+            self._client, self._owner = _make_client(self.uri), os.getpid()
+        return self._client
+
+    def _key(self, key: str) -> str:
+        check_key(key)
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def read(self, key: str, offset: int | None = None, size: int | None = None) -> bytes:
+        extra: dict[str, str] = {}
+        if offset is not None or size is not None:
+            start = offset or 0
+            if start < 0 or (size is not None and size < 0):
+                raise ValueError(f"bad range: offset {offset}, size {size}; both must be 0 or more")
+            if size == 0:
+                return b""
+            extra["Range"] = f"bytes={start}-" + ("" if size is None else str(start + size - 1))
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **extra)
+            with answer["Body"] as body:
+                return body.read()
+        except Exception as error:
+            if _code(error) in ("416", "InvalidRange"):
+                return b""  # the object ends before the range
+            raise self._guard(error, key) from None
+
+    def write(self, key: str, data: bytes) -> None:
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data)
+        except Exception as error:
+            raise self._guard(error, key) from None
+
+    def put_file(self, path: str | os.PathLike[str], key: str) -> None:
+        try:
+            self.client.upload_file(
+                os.fspath(path), self.bucket, self._key(key), Config=_transfer()
+            )
+        except Exception as error:
+            raise self._guard(error, key) from None
+
+    def get_file(self, key: str, path: str | os.PathLike[str]) -> None:
+        try:
+            self.client.download_file(
+                self.bucket, self._key(key), os.fspath(path), Config=_transfer()
+            )
+        except Exception as error:
+            raise self._guard(error, key) from None
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        base = f"{self.prefix}/" if self.prefix else ""
+        try:
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=base + prefix
+            )
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"][len(base) :]
+        except Exception as error:
+            if _code(error) == "NoSuchKey":  # some servers say so for an empty prefix
+                return
+            raise self._guard(error, prefix or ".") from None
+
+    def size(self, key: str) -> int:
+        try:
+            answer = self.client.head_object(Bucket=self.bucket, Key=self._key(key))
+            return int(answer["ContentLength"])
+        except Exception as error:
+            raise self._guard(error, key) from None
+
+    def delete(self, key: str) -> None:
+        try:
+            self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
+        except Exception as error:
+            if _code(error) not in _MISSING:
+                raise self._guard(error, key) from None
+
+    def child(self, prefix: str) -> S3Store:
+        return S3Store(self.bucket, self._key(prefix.strip("/")))
+
+    def _guard(self, error: Exception, key: str) -> StorageError:
+        """A StorageError made of the code alone: server texts may repeat keys and endpoints."""
+        if isinstance(error, (StorageError, ValueError)) and not _is_botocore(error):
+            raise error
+        code, status = _code(error), _status(error)
+        uri = f"{self.uri}/{key}"
+        if code in _MISSING:
+            return NotFoundError(uri, "does not exist", "check the address")
+        if code == "NoSuchBucket":
+            return StorageError(uri, f"no bucket {self.bucket!r}", "create the bucket first")
+        if code in _DENIED or code in ("NoCredentialsError", "PartialCredentialsError"):
+            return StorageError(
+                uri,
+                f"access refused ({code})",
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL",
+            )
+        transient = status >= 500 or status == 429 or not status
+        fix = "check AWS_ENDPOINT_URL and the network, then run the same command again"
+        return StorageError(uri, f"S3 failed ({code})", fix, transient=transient)
+
+
+def _make_client(uri: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    options: dict[str, Any] = {
+        "retries": {"mode": "standard", "total_max_attempts": 6},  # backoff with jitter
+        "connect_timeout": 5,  # seconds
+        "read_timeout": 60,  # seconds
+        "max_pool_connections": 16,
+        # Other servers than AWS's do not know the newer default checksums.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+    }
+    try:
+        session = boto3.session.Session()
+        region = session.region_name or "us-east-1"
+        client = session.client("s3", region_name=region, config=Config(**options))
+        if "amazonaws.com" not in client.meta.endpoint_url:
+            # A server at http://minio:9000 has no host name per bucket.
+            config = Config(**options, s3={"addressing_style": "path"})
+            client = session.client("s3", region_name=region, config=config)
+        return client
+    except Exception as error:
+        raise StorageError(
+            uri, f"cannot make an S3 client ({_code(error)})", "check the AWS_* variables"
+        ) from None
+
+
+def _transfer() -> Any:
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=4)
+
+
+def _is_botocore(error: Exception) -> bool:
+    return type(error).__module__.split(".")[0] in ("botocore", "boto3", "s3transfer")
+
+
+def _code(error: Exception) -> str:
+    """The error code; boto3 wraps that of an upload in S3UploadFailedError."""
+    response = getattr(error, "response", None)
+    if response is None and isinstance(error.__context__, Exception):
+        response = getattr(error.__context__, "response", None)
+    if isinstance(response, dict):
+        return str(response.get("Error", {}).get("Code", "")) or type(error).__name__
+    return type(error).__name__
+
+
+def _status(error: Exception) -> int:
+    response = getattr(error, "response", None) or getattr(error.__context__, "response", None)
+    if isinstance(response, dict):
+        return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return 0

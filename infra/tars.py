@@ -1,0 +1,111 @@
+"""Deterministic tars: the same members give the same bytes, on any machine, at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.plan import check_sample_key
+
+_EXTENSION = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
+_END = bytes(2 * tarfile.BLOCKSIZE)
+MAX_MEMBERS = 4096  # members of one sample
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a sample lies: all its members, headers included, are one range of the tar."""
+
+    key: str
+    offset: int  # bytes from the start of the tar
+    size: int  # bytes, a multiple of 512
+    sha256: str  # hex, of that range
+
+
+class TarPacker:
+    """Streams samples into a tar: one sample in memory at a time.
+
+    Keys must come in ascending order; times, owners and modes are constants, members are sorted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115  closed by close()
+        self._total = hashlib.sha256()
+        self._last = ""
+        self.size = 0  # bytes written
+        self.spans: list[Span] = []
+
+    def add(self, key: str, members: Mapping[str, bytes]) -> Span:
+        """Append one sample `{extension: bytes}`. Raises ValueError for bad names or order."""
+        check_sample_key(key)
+        if key <= self._last:
+            raise ValueError(f"sample {key!r} after {self._last!r}: pack keys in ascending order")
+        if not members:
+            raise ValueError(f"sample {key!r} has no members")
+        for extension in members:
+            if not _EXTENSION.fullmatch(extension) or len(key) + len(extension) > 99:
+                raise ValueError(
+                    f"sample {key!r}: bad extension {extension[:80]!r}; "
+                    "use lower-case letters, digits and dots, 100 characters with the key"
+                )
+        start, digest = self.size, hashlib.sha256()
+        for extension in sorted(members):
+            data = members[extension]
+            info = tarfile.TarInfo(f"{key}.{extension}")
+            info.size, info.mode, info.mtime = len(data), 0o644, 0
+            head = info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+            for part in (head, data, bytes(-len(data) % tarfile.BLOCKSIZE)):
+                digest.update(part)
+                self._write(part)
+        span = Span(key, start, self.size - start, digest.hexdigest())
+        self.spans.append(span)
+        self._last = key
+        return span
+
+    def close(self) -> str:
+        """End the archive; returns the sha256 (hex) of the whole file."""
+        if not self._file.closed:
+            self._write(_END + bytes(-(self.size + len(_END)) % tarfile.RECORDSIZE))
+            self._file.close()
+        return self._total.hexdigest()
+
+    def _write(self, data: bytes) -> None:
+        self._total.update(data)
+        self.size += self._file.write(data)
+
+
+def unpack_sample(data: bytes, key: str) -> dict[str, bytes]:
+    """`{extension: bytes}` of the one sample in a range of a tar.
+
+    The names never touch the file system. Raises ValueError for links, devices, foreign or
+    repeated names, and headers that claim more than the range holds.
+    """
+    members: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data + _END), mode="r:") as tar:
+            for info in tar:
+                name = info.name
+                if not info.isreg() or info.issparse():
+                    raise ValueError(f"member {name[:120]!r} is no plain file")
+                extension = name[len(key) + 1 :]
+                if not name.startswith(f"{key}.") or not _EXTENSION.fullmatch(extension):
+                    raise ValueError(f"member {name[:120]!r} does not belong to sample {key!r}")
+                if extension in members:
+                    raise ValueError(f"member {name[:120]!r} appears twice")
+                if not 0 <= info.size <= len(data) - info.offset_data:
+                    raise ValueError(f"member {name[:120]!r} claims {info.size} bytes")
+                if len(members) >= MAX_MEMBERS:
+                    raise ValueError(f"more than {MAX_MEMBERS} members")
+                file = tar.extractfile(info)
+                assert file is not None  # a plain file has content
+                members[extension] = file.read()
+    except tarfile.TarError as error:
+        raise ValueError(f"is no tar ({str(error)[:100]})") from None
+    if not members:
+        raise ValueError("holds no members")
+    return members
