@@ -19,6 +19,7 @@ missing taps are subtracted. This is exact, and costs about as much as a plain c
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ PLANES = 3
 def _border_lines(size: int, kernel: int) -> list[tuple[int, range]]:
     """(line, taps that fall into the zero padding there) for each border line of an axis."""
     pad = kernel // 2
-    missing = []
+    missing: list[tuple[int, range]] = []
     for line in range(size):
         if line < pad:
             missing.append((line, range(pad - line)))
@@ -42,19 +43,13 @@ def _border_lines(size: int, kernel: int) -> list[tuple[int, range]]:
 def _line_weights(weight: Tensor, axis: int, border: list[tuple[int, range]]) -> Tensor:
     """1-D kernels of 2-D kernels over inputs that are constant along `axis`.
 
-    weight (O, N, C, K, K), axis 3 (rows) or 4 (columns) -> (1 + M, O, N, C, K): first with all taps,
-    then minus the missing taps of each of the M border lines.
+    weight (O, N, C, K, K), axis 3 (rows) or 4 (columns) -> (1 + M, O, N, C, K): with all taps
+    first, then minus the missing taps of each of the M border lines.
     """
+    # Plain additions: several times faster than one sum over a short inner axis.
     taps = weight.unbind(axis)
-    total = taps[0]
-    for tap in taps[1:]:
-        total = total + tap
-    kernels = [total]
-    for _, gone in border:
-        lost = taps[gone[0]]
-        for tap in gone[1:]:
-            lost = lost + taps[tap]
-        kernels.append(-lost)
+    kernels = [reduce(torch.add, taps)]
+    kernels += [-reduce(torch.add, [taps[tap] for tap in gone]) for _, gone in border]
     return torch.stack(kernels)
 
 
@@ -134,7 +129,7 @@ class TriplaneConv2d(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Contributions of the pooled planes: that vary with the column, and with the row.
 
-        weight (O, 2C, K, K). Each (1 + M, B, 3, O, S): all taps, then corrections for M border lines.
+        weight (O, 2C, K, K). Each (1 + M, B, 3, O, S): all taps, then what M border lines lack.
         """
         both = weight.unflatten(1, (2, self.in_channels))  # of the first and second pooled plane
         column_weight = _line_weights(both, 3, border)
@@ -143,6 +138,8 @@ class TriplaneConv2d(nn.Module):
         uv_y, wu_z, vw_y = planes.mean(-1).unbind(1)
         # Pooled inputs of (uv, wu, vw) that vary with the column, and whether each is the first (0)
         # or the second (1) pooled plane of its target; then those that vary with the row.
-        columns = _convolve_lines(torch.stack([wu_x, uv_x, wu_z], 1), column_weight[:, :, [0, 0, 1]])
+        columns = _convolve_lines(
+            torch.stack([wu_x, uv_x, wu_z], 1), column_weight[:, :, [0, 0, 1]]
+        )
         rows = _convolve_lines(torch.stack([vw_y, vw_z, uv_y], 1), row_weight[:, :, [1, 1, 0]])
         return columns, rows

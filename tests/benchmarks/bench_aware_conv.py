@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 
 import torch
-from rodin.nn.aware_conv import TriplaneConv2d
 from torch import Tensor, nn
+
+from rodin.nn.aware_conv import TriplaneConv2d
 
 
 def concatenated(planes: Tensor, layer: TriplaneConv2d) -> Tensor:
@@ -47,7 +48,9 @@ def seconds(step: Callable[[], object], repeats: int) -> float:
     return best
 
 
-def bench_aware_conv(channels: int, size: int, batch: int = 1, repeats: int = 7) -> dict[str, float]:
+def bench_aware_conv(
+    channels: int, size: int, batch: int = 1, repeats: int = 7
+) -> dict[str, float]:
     """Seconds of (forward, forward + backward) and their ratios, float32 on the CPU."""
     planes = torch.randn(batch, 3, channels, size, size, requires_grad=True)
     aware = TriplaneConv2d(channels, channels, 3)

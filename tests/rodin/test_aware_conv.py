@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from rodin.nn.aware_conv import TriplaneConv2d
 from torch import Tensor
 from torch.nn import functional
+
+from rodin.nn.aware_conv import TriplaneConv2d
 
 
 def concatenated(planes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -59,7 +60,9 @@ def test_equality_at_working_width_in_channels_last() -> None:
     layer = TriplaneConv2d(32, 48, 3)
     planes = torch.randn(6, 32, 32, 32, generator=g).to(memory_format=torch.channels_last)
     fast = layer(planes.unflatten(0, (2, 3)))
-    assert relative(fast, concatenated(planes.unflatten(0, (2, 3)), layer.weight, layer.bias)) < 1e-5
+    assert (
+        relative(fast, concatenated(planes.unflatten(0, (2, 3)), layer.weight, layer.bias)) < 1e-5
+    )
 
 
 # What an output texel (r, c) of each plane may see: per source plane, which of its

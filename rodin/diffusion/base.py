@@ -1,0 +1,166 @@
+"""Base diffusion: low-resolution planes from a latent (Rodin, arXiv 2212.06135, section 4.2).
+
+Legend: B batch, C plane channels, R raw plane size, S base size, P portrait size, D latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rodin import triplane
+from rodin.diffusion.sampling import Denoiser, Prediction, guided
+from rodin.diffusion.schedule import Schedule, ScheduleSettings
+from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
+from rodin.nn.encoder import EncoderSettings, PortraitEncoder
+from rodin.nn.unet import TriplaneUNet, UNetSettings
+
+VLB_STEP = 1e-3  # length of the reverse step whose variance is learned: one of 1,000
+
+
+@dataclass(frozen=True)
+class BaseSettings:
+    """The base system. The defaults are the published scale."""
+
+    size: int = 64  # texels along a plane
+    unet: UNetSettings = field(default_factory=UNetSettings)  # network
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)  # portrait to latent
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)  # noise
+    output: Literal["eps", "v"] = "eps"  # what the network predicts; v = alpha eps - sigma y_0
+    latent_dropout: float = 0.2  # share of samples trained without their latent
+    vlb_weight: float = 1.0  # of the bound in nats a value, where the variance is learned
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.size % self.unet.factor:
+            raise ValueError(
+                f"base.size is {self.size}; with this U-Net it must be a multiple of "
+                f"{self.unet.factor}"
+            )
+        if self.output not in {"eps", "v"}:
+            raise ValueError(f"base.output is {self.output!r}; use 'eps' or 'v'")
+        if not 0 <= self.latent_dropout <= 1:
+            raise ValueError(f"base.latent_dropout is {self.latent_dropout}; it lies in [0, 1]")
+        if self.unet.latent_dim != self.encoder.latent_dim:
+            raise ValueError(
+                f"base.unet.latent_dim is {self.unet.latent_dim} but encoder.latent_dim is "
+                f"{self.encoder.latent_dim}; make them equal"
+            )
+
+
+class BaseSystem(nn.Module):
+    """U-Net, portrait encoder and plane statistics: the loss, and the denoiser for sampling."""
+
+    def __init__(
+        self,
+        settings: BaseSettings,
+        mean: Tensor | Sequence[float],
+        std: Tensor | Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.schedule = Schedule(settings.schedule)
+        self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels)
+        self.unet = TriplaneUNet(settings.unet)
+        self.encoder = PortraitEncoder(settings.encoder)
+
+    @property
+    def plane_shape(self) -> tuple[int, int, int, int]:
+        """(3, C, S, S) of one sample."""
+        s = self.settings
+        return (3, s.unet.plane_channels, s.size, s.size)
+
+    def encode(self, portrait: Tensor) -> Tensor:
+        """Portrait (B, 4, P, P) RGBA or (B, 3, P, P) RGB in [0, 1] -> latent (B, D)."""
+        return self.encoder(portrait)
+
+    def prepare(self, planes: Tensor) -> Tensor:
+        """Raw planes (B, 3, C, R, R) -> normalised planes of base size (B, 3, C, S, S)."""
+        return self.statistics.normalise(triplane.resize(planes.float(), self.settings.size))
+
+    def forward(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss: what a wrapper such as DistributedDataParallel calls."""
+        return self.loss(batch, generator)
+
+    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalars: "loss" (to minimise), its parts "simple" and, with learned variance, "vlb".
+
+        batch: "planes" (B, 3, C, R, R) raw float32, and "portrait" (B, 4, P, P) in [0, 1] or, from
+        an encoder of another kind, "latent" (B, D). L_simple = |eps - eps_hat|^2 (DDPM, eq. 14).
+        """
+        (planes,) = required(batch, "planes")
+        clean = self.prepare(planes)
+        count, device = clean.shape[0], clean.device
+        t = spread_times(count, generator, device)
+        noise = randn_like(clean, generator)
+        kept = rand(count, generator, device) >= self.settings.latent_dropout
+        latent = batch.get("latent")
+        if latent is None:
+            latent = self.encode(*required(batch, "portrait"))
+        latent = latent * kept[:, None]
+        noisy = self.schedule.add_noise(clean, noise, t)
+        output, variance = self._network(noisy, t, latent)
+        target = noise
+        if self.settings.output == "v":
+            alpha, sigma = self.schedule.alpha_sigma(t, clean.ndim)
+            target = alpha * noise - sigma * clean
+        parts = {"simple": (output - target).square().mean()}
+        parts["loss"] = parts["simple"]
+        if variance is not None:
+            estimate = self._clean(noisy, output.detach(), t)
+            parts["vlb"] = self._bound(clean, noisy, estimate, variance, t)
+            parts["loss"] = parts["simple"] + self.settings.vlb_weight * parts["vlb"]
+        return parts
+
+    def denoiser(self, latent: Tensor | None, guidance: float = 1.0) -> Denoiser:
+        """What the samplers call: latent (B, D), or None for unconditional planes."""
+        unconditional = self._denoiser(None)
+        if latent is None or guidance == 0:
+            return unconditional
+        return guided(self._denoiser(latent), unconditional, guidance)
+
+    def _denoiser(self, latent: Tensor | None) -> Denoiser:
+        def denoise(noisy: Tensor, t: Tensor) -> Prediction:
+            output, variance = self._network(noisy, t, latent)
+            return Prediction(self._clean(noisy, output, t), variance)
+
+        return denoise
+
+    def _network(
+        self, noisy: Tensor, t: Tensor, latent: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Output in float32, and the variance fraction where it is learned."""
+        output = self.unet(noisy, t.float(), latent).float()
+        if not self.settings.unet.learned_variance:
+            return output, None
+        output, variance = output.chunk(2, dim=2)
+        return output, (variance + 1) / 2
+
+    def _clean(self, noisy: Tensor, output: Tensor, t: Tensor) -> Tensor:
+        """y_0 = (y_t - sigma eps) / alpha, or alpha y_t - sigma v."""
+        alpha, sigma = self.schedule.alpha_sigma(t, noisy.ndim)
+        if self.settings.output == "v":
+            return alpha * noisy - sigma * output
+        return (noisy - sigma * output) / alpha
+
+    def _bound(
+        self, clean: Tensor, noisy: Tensor, estimate: Tensor, variance: Tensor, t: Tensor
+    ) -> Tensor:
+        """L_VLB (Improved DDPM, section 3.1): KL of the true reverse step to the predicted one.
+
+        Nats a value, mean over the batch. `estimate` carries no gradient: only the variance learns.
+        """
+        q = self.schedule.posterior((t - VLB_STEP).clamp_min(0), t.clamp_min(VLB_STEP), clean.ndim)
+        log_variance = variance * q.log_variance_max + (1 - variance) * q.log_variance
+        gap = q.of_clean * (clean - estimate)
+        kl = 0.5 * (
+            log_variance
+            - q.log_variance
+            + (q.log_variance - log_variance).exp()
+            + gap.square() * (-log_variance).exp()
+            - 1
+        )
+        return kl.mean()

@@ -1,0 +1,215 @@
+"""Upsampler diffusion: high-resolution planes from low ones (Rodin, arXiv 2212.06135, section 4.3).
+
+Legend: B batch, C plane channels, S high and s low plane size, K views, P patch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from rodin import triplane
+from rodin.decoder import TriplaneDecoder
+from rodin.diffusion.augment import AugmentSettings, augment
+from rodin.diffusion.patches import PatchSettings, draw_patches, render_patches
+from rodin.diffusion.sampling import Denoiser, Prediction
+from rodin.diffusion.schedule import Schedule, ScheduleSettings
+from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
+from rodin.nn.unet import TriplaneUNet, UNetSettings
+from rodin.perceptual import PerceptualDistance
+
+
+def _paper_unet() -> UNetSettings:
+    return UNetSettings(
+        condition_channels=32,
+        width=128,
+        multipliers=(1, 2, 4),
+        blocks=2,
+        attention_levels=(),
+        aware_levels=(0, 1, 2),
+        latent_dim=0,
+        strength_input=True,
+    )
+
+
+def _paper_schedule() -> ScheduleSettings:
+    """About RodinHD's very noisy one: log-SNR 1.7 at the start."""
+    return ScheduleSettings(log_snr_start=1.7, log_snr_end=-14.0)
+
+
+@dataclass(frozen=True)
+class UpsamplerSettings:
+    """The upsampler. The defaults are about the published scale."""
+
+    size: int = 256  # texels along a plane it makes
+    low_size: int = 64  # texels along a plane it starts from: the base's size
+    unet: UNetSettings = field(default_factory=_paper_unet)  # network; strength_input is needed
+    schedule: ScheduleSettings = field(default_factory=_paper_schedule)  # noise
+    augment: AugmentSettings = field(default_factory=AugmentSettings)  # spoiling of the condition
+    patch: PatchSettings = field(default_factory=PatchSettings)  # rendered patches
+    plane_weight: float = 1.0  # of the squared error of normalised planes
+    patch_weight: float = 1.0  # of the squared error of rendered patches; 0 = render none
+    perceptual_weight: float = 0.5  # of the perceptual distance of the patches; 0 = none
+
+    def __post_init__(self) -> None:
+        unet = self.unet
+        if self.size % unet.factor:
+            raise ValueError(
+                f"upsampler.size is {self.size}; with this U-Net it must be a multiple of "
+                f"{unet.factor}"
+            )
+        if not 1 <= self.low_size < self.size:
+            raise ValueError(
+                f"upsampler.low_size is {self.low_size}; it must be at least 1 and below "
+                f"size = {self.size}"
+            )
+        if unet.condition_channels != unet.plane_channels or not unet.strength_input:
+            raise ValueError(
+                f"upsampler.unet.condition_channels is {unet.condition_channels} and "
+                f"strength_input {unet.strength_input}; use {unet.plane_channels}, its "
+                "plane_channels, and True"
+            )
+        if unet.latent_dim or unet.learned_variance:
+            raise ValueError(
+                f"upsampler.unet.latent_dim is {unet.latent_dim} and learned_variance "
+                f"{unet.learned_variance}; the upsampler takes neither: use 0 and False"
+            )
+        for name in ("plane_weight", "patch_weight", "perceptual_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"upsampler.{name} is {getattr(self, name)}; it must be >= 0")
+
+    @property
+    def renders(self) -> bool:
+        """Whether training needs a decoder and views."""
+        return self.patch_weight > 0 or self.perceptual_weight > 0
+
+
+class UpsamplerSystem(nn.Module):
+    """U-Net and plane statistics: the loss, and the denoiser for sampling.
+
+    The network predicts y_0, as a correction to the condition: an untrained one returns the
+    condition resized. The decoder and the perceptual network that the loss needs are frozen and not
+    part of the state; give them with `attach`.
+    """
+
+    def __init__(
+        self,
+        settings: UpsamplerSettings,
+        mean: Tensor | Sequence[float],
+        std: Tensor | Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.schedule = Schedule(settings.schedule)
+        self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels)
+        self.unet = TriplaneUNet(settings.unet)
+        # In a tuple, so that they are no submodules: not saved, averaged or trained.
+        self._frozen: tuple[TriplaneDecoder, PerceptualDistance | None] | None = None
+
+    @property
+    def plane_shape(self) -> tuple[int, int, int, int]:
+        """(3, C, S, S) of one sample."""
+        s = self.settings
+        return (3, s.unet.plane_channels, s.size, s.size)
+
+    def attach(
+        self, decoder: TriplaneDecoder, perceptual: PerceptualDistance | None = None
+    ) -> UpsamplerSystem:
+        """Give the frozen decoder that renders patches, and the network that compares them."""
+        channels = self.settings.unet.plane_channels
+        if decoder.config.channels != channels:
+            raise ValueError(
+                f"the decoder takes {decoder.config.channels} channels but the upsampler makes "
+                f"{channels}; attach the decoder that is stored beside the planes"
+            )
+        if self.settings.perceptual_weight > 0 and perceptual is None:
+            raise ValueError(
+                f"upsampler.perceptual_weight is {self.settings.perceptual_weight} but no network "
+                "is attached; pass rodin.perceptual.load(), or set it to 0"
+            )
+        self._frozen = (decoder.eval().requires_grad_(False), perceptual)
+        return self
+
+    def forward(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss: what a wrapper such as DistributedDataParallel calls."""
+        return self.loss(batch, generator)
+
+    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalars: "loss" (to minimise) and its unweighted parts.
+
+        "plane" = |y_0 - y_0_hat|^2 of normalised planes; "patch" = |x - x_hat|^2 of rendered colour
+        and alpha; "perceptual" their distance. batch: "planes" (B, 3, C, R, R) raw, and for the
+        patches "views" (B, K, 4, H, W), "camera_to_world" (B, K, 4, 4), "intrinsics" (B, K, 3, 3).
+        """
+        s = self.settings
+        (planes,) = required(batch, "planes")
+        raw = triplane.resize(planes.float(), s.size)
+        clean = self.statistics.normalise(raw)
+        low = triplane.resize(clean, s.low_size)
+        count, device = clean.shape[0], clean.device
+        strength = rand(count, generator, device)
+        condition = augment(low, strength, s.augment, generator)
+        t = spread_times(count, generator, device)
+        noisy = self.schedule.add_noise(clean, randn_like(clean, generator), t)
+        estimate = self._predict(noisy, t, condition, strength)
+        parts = {"plane": (estimate - clean).square().mean()}
+        loss = s.plane_weight * parts["plane"]
+        if s.renders:
+            parts |= self._image_loss(self.statistics.denormalise(estimate), raw, batch, generator)
+            loss = loss + s.patch_weight * parts["patch"]
+            if s.perceptual_weight:
+                loss = loss + s.perceptual_weight * parts["perceptual"]
+        return {"loss": loss, **parts}
+
+    def _image_loss(
+        self,
+        planes: Tensor,
+        reference: Tensor,
+        batch: Mapping[str, Tensor],
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Errors of patches rendered from raw planes (B, 3, C, S, S), of the first few samples."""
+        s = self.settings
+        if self._frozen is None:
+            raise ValueError(
+                "the upsampler has no decoder to render patches with; call attach(decoder, "
+                "perceptual), or set patch_weight and perceptual_weight to 0"
+            )
+        decoder, perceptual = self._frozen
+        decoder = decoder.to(planes.device)
+        count = min(planes.shape[0], s.patch.subjects or planes.shape[0])
+        target = draw_patches(batch, count, s.patch, generator)
+        with torch.autocast(planes.device.type, enabled=False):
+            rgb, alpha = render_patches(
+                planes[:count], reference[:count], decoder, target, s.patch, generator
+            )
+            error = (rgb - target.rgb).square().mean() + (alpha - target.alpha).square().mean()
+            parts = {"patch": error}
+            if s.perceptual_weight:
+                assert perceptual is not None
+                parts["perceptual"] = perceptual.to(rgb.device)(rgb, target.rgb).mean()
+        return parts
+
+    def _predict(self, noisy: Tensor, t: Tensor, condition: Tensor, strength: Tensor) -> Tensor:
+        """y_0 (B, 3, C, S, S) in float32."""
+        resized = triplane.resize(condition, self.settings.size)
+        correction = self.unet(noisy, t.float(), None, resized, strength)
+        return resized + correction.float()
+
+    def denoiser(self, low: Tensor, strength: float = 0.0) -> Denoiser:
+        """What the samplers call: low (B, 3, C, s, s) raw planes, as the base makes them.
+
+        `strength` in [0, 1] tells the network how spoilt to take them for; nothing is added.
+        """
+        if not 0 <= strength <= 1:
+            raise ValueError(f"upsampler strength is {strength}; it must lie in [0, 1]")
+        condition = self.statistics.normalise(triplane.resize(low.float(), self.settings.low_size))
+        told = condition.new_full((condition.shape[0],), strength)
+
+        def denoise(noisy: Tensor, t: Tensor) -> Prediction:
+            return Prediction(self._predict(noisy, t, condition, told))
+
+        return denoise

@@ -1,0 +1,250 @@
+"""The training loop's one step, its moving average, and its exact state.
+
+Progress is counted in samples seen, so that the batch size can change in mid-run. The random
+numbers of a step are a function of (seed, samples seen, rank): a run that stops and goes on equals
+one that never stopped, and there is no generator state to save.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+STATE_VERSION = 1
+
+
+class TrainingError(ValueError):
+    """Training cannot go on; says at which step and why."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a system is trained."""
+
+    total_samples: int = 4_800_000  # samples to see in all, over all workers
+    batch_size: int = 48  # samples a step, over all workers
+    learning_rate: float = 5e-5  # at its height (AdamW)
+    warmup_samples: int = 48_000  # the learning rate rises linearly over these
+    decay: Literal["constant", "cosine"] = "constant"  # after that; cosine falls to 0 at the end
+    weight_decay: float = 0.0  # AdamW's
+    beta2: float = 0.999  # AdamW's second moment
+    grad_clip: float = 1.0  # largest norm of the gradient; 0 = not clipped
+    ema_halflife: float = 332_000.0  # samples over which the average forgets half (0.9999 at 48)
+    ema_ramp: float = 0.1  # the half-life is at most this share of the samples seen; 0 = no limit
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on CUDA alone
+    compile: bool = True  # torch.compile, on CUDA alone
+
+    def __post_init__(self) -> None:
+        for name in ("total_samples", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("learning_rate", "ema_halflife"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("warmup_samples", "weight_decay", "grad_clip", "ema_ramp"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"train.{name} is {getattr(self, name)}; it must be >= 0")
+        if not 0 <= self.beta2 < 1:
+            raise ValueError(f"train.beta2 is {self.beta2}; it must lie in [0, 1)")
+        if self.decay not in {"constant", "cosine"}:
+            raise ValueError(f"train.decay is {self.decay!r}; use 'constant' or 'cosine'")
+        if self.precision not in {"auto", "float32", "bfloat16"}:
+            raise ValueError(
+                f"train.precision is {self.precision!r}; use 'auto', 'float32' or 'bfloat16'"
+            )
+
+    def rate(self, samples: int) -> float:
+        """Learning rate of the step that starts at this many samples."""
+        rate = self.learning_rate
+        if samples < self.warmup_samples:
+            return rate * (samples + self.batch_size) / (self.warmup_samples + self.batch_size)
+        if self.decay == "cosine":
+            rest = max(1, self.total_samples - self.warmup_samples)
+            done = min(1.0, (samples - self.warmup_samples) / rest)
+            rate *= 0.5 * (1 + math.cos(math.pi * done))
+        return rate
+
+    def ema_decay(self, samples: int, batch: int) -> float:
+        """Share that the average keeps in a step of `batch` samples, after `samples` in all.
+
+        0.5 ** (batch / half-life), the half-life cut to a share of the samples seen (EDM2).
+        """
+        halflife = self.ema_halflife
+        if self.ema_ramp:
+            halflife = min(halflife, self.ema_ramp * samples)
+        return 0.5 ** (batch / max(halflife, 1e-9))
+
+
+def step_generator(seed: int, samples_seen: int, rank: int = 0) -> torch.Generator:
+    """The CPU generator of one step: independent streams for every (seed, samples, rank)."""
+    word = np.random.SeedSequence([seed, samples_seen, rank]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(word) % 2**63)
+
+
+def draw_indices(count: int, batch_size: int, *, seed: int, samples_seen: int) -> list[int]:
+    """Which of `count` samples make the next batch: shuffled epochs, a function of its arguments.
+
+    Each epoch visits every sample once; a batch may reach into the next epoch.
+    """
+    if count < 1:
+        raise ValueError("the training set is empty; fit some avatars first")
+    picked: list[int] = []
+    while len(picked) < batch_size:
+        epoch, offset = divmod(samples_seen + len(picked), count)
+        generator = torch.Generator().manual_seed(
+            int(np.random.SeedSequence([seed, epoch, 1]).generate_state(1, np.uint64)[0]) % 2**63
+        )
+        order = torch.randperm(count, generator=generator).tolist()
+        picked += order[offset : offset + batch_size - len(picked)]
+    return picked
+
+
+class Trainer:
+    """Trains a system: a module called as (batch, generator), which returns its losses."""
+
+    def __init__(
+        self,
+        system: nn.Module,
+        settings: TrainSettings,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        workers: int = 1,
+        wrap: Callable[[nn.Module], nn.Module] | None = None,
+    ) -> None:
+        """`wrap` makes the module that is called, as DistributedDataParallel over `workers`."""
+        wrong = {p.dtype for p in system.parameters()} - {torch.float32}
+        if wrong:
+            raise ValueError(
+                f"the system has parameters of {wrong.pop()}; keep them float32 (their average "
+                "would stop moving) and set train.precision to bfloat16"
+            )
+        self.settings = settings
+        self.seed, self.rank, self.workers = seed, rank, workers
+        self.device = torch.device(device)
+        self.samples_seen = 0
+        self.step_count = 0
+        on_cuda = self.device.type == "cuda"
+        system = system.to(self.device)
+        if on_cuda:
+            _channels_last(system)
+        self.system = system
+        self._ema = AveragedModel(system, multi_avg_fn=get_ema_multi_avg_fn(0.0))
+        self._ema.requires_grad_(False).eval()
+        model = wrap(system) if wrap is not None else system
+        if on_cuda and settings.compile:
+            model.compile()
+        self._model = model
+        bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and on_cuda)
+        self._autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+        self._optimiser = torch.optim.AdamW(
+            system.parameters(),
+            lr=settings.learning_rate,
+            betas=(0.9, settings.beta2),
+            weight_decay=settings.weight_decay,
+        )
+
+    @property
+    def ema(self) -> nn.Module:
+        """The averaged system: what is sampled from."""
+        return self._ema.module
+
+    @property
+    def done(self) -> bool:
+        """Whether all samples were seen."""
+        return self.samples_seen >= self.settings.total_samples
+
+    def step(self, batch: Mapping[str, Tensor]) -> dict[str, float]:
+        """One optimiser step on this worker's batch; returns its losses, "rate" and "grad_norm".
+
+        TrainingError on a loss or gradient that is not finite, before any weight changes.
+        """
+        batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        count = next(iter(batch.values())).shape[0] * self.workers
+        generator = step_generator(self.seed, self.samples_seen, self.rank)
+        self._model.train()
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):  # dropout takes the global generator
+            torch.manual_seed(generator.initial_seed())
+            with self._autocast:
+                parts = self._model(batch, generator)
+            self._optimiser.zero_grad(set_to_none=True)
+            parts["loss"].backward()
+        norm = self._gradient_norm()
+        losses = {name: float(value.detach()) for name, value in parts.items()}
+        # With several workers the gradient is their mean: all of them see that it is not finite.
+        if not (math.isfinite(losses["loss"]) and math.isfinite(norm)):
+            self._optimiser.zero_grad(set_to_none=True)
+            raise TrainingError(
+                f"loss {losses['loss']} with gradient norm {norm} at step {self.step_count} "
+                f"({self.samples_seen} samples seen): nothing was changed; lower learning_rate "
+                f"({self.settings.learning_rate}) or look for non-finite planes in the batch"
+            )
+        rate = self.settings.rate(self.samples_seen)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
+        self.samples_seen += count
+        self.step_count += 1
+        decay = self.settings.ema_decay(self.samples_seen, count)
+        self._ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
+        self._ema.update_parameters(self.system)
+        return {**losses, "rate": rate, "grad_norm": norm}
+
+    def _gradient_norm(self) -> float:
+        """Norm of the gradient before it is clipped."""
+        limit = self.settings.grad_clip or math.inf
+        return float(nn.utils.clip_grad_norm_(self.system.parameters(), limit))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on but the data: tensors, numbers and text alone."""
+        return {
+            "version": STATE_VERSION,
+            "seed": self.seed,
+            "samples_seen": self.samples_seen,
+            "step_count": self.step_count,
+            "settings": asdict(self.settings),
+            "system": self.system.state_dict(),
+            "ema": self._ema.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`; ValueError when it is of another version, seed or network."""
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(
+                f"training state has version {state.get('version')}; this code reads "
+                f"{STATE_VERSION}: start again, or use the code that wrote it"
+            )
+        if state["seed"] != self.seed:
+            raise ValueError(
+                f"training state has seed {state['seed']} but the run has {self.seed}; "
+                "use the same seed to go on"
+            )
+        try:
+            self.system.load_state_dict(state["system"])
+            self._ema.load_state_dict(state["ema"])
+        except RuntimeError as error:
+            first = str(error).strip().splitlines()
+            raise ValueError(
+                f"training state is of another network ({first[min(1, len(first) - 1)].strip()}); "
+                "use the settings it was trained with"
+            ) from error
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.samples_seen = int(state["samples_seen"])
+        self.step_count = int(state["step_count"])
+
+
+def _channels_last(system: nn.Module) -> None:
+    """Convolution weights in channels-last order, as tensor cores want them."""
+    for parameter in system.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
