@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 SMALLEST_IMAGE = 16  # pixels: below, the deepest features used would be empty
+VGG_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # in torchvision's vgg16
 LITE_BLOCKS = (0, 2, 4, 10)  # EfficientNet-lite0 blocks read out: 1/2, 1/4, 1/8, 1/16 of the size
 
 
@@ -92,20 +93,21 @@ class LpipsPerceptual(PerceptualDistance):
                 f"VGG weights {path} do not exist; give torchvision's vgg16-397923af.pth, "
                 "or use the lite network, which needs none"
             )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        missing = [f"features.{i}.weight" for i in VGG_CONVOLUTIONS]
+        missing = [name for name in missing if name not in state]
+        if missing:
+            raise ValueError(
+                f"VGG weights {path} have no {missing[0]!r}; give torchvision's vgg16 state dict"
+            )
         import lpips
 
-        state = torch.load(path, map_location="cpu", weights_only=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # lpips calls torchvision by deprecated names
             self.lpips = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
-        trunk = {}
-        for name in self.lpips.net.state_dict():
-            source = "features." + name.split(".", 1)[1]  # slice3.10.weight is features.10.weight
-            if source not in state:
-                raise ValueError(
-                    f"VGG weights {path} have no {source!r}; give torchvision's vgg16 state dict"
-                )
-            trunk[name] = state[source]
+        # Its slice3.10.weight is torchvision's features.10.weight.
+        names = self.lpips.net.state_dict()
+        trunk = {name: state["features." + name.split(".", 1)[1]] for name in names}
         self.lpips.net.load_state_dict(trunk)
         self.eval().requires_grad_(False)
 
