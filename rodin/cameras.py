@@ -37,7 +37,8 @@ def pixel_rays(
 ) -> tuple[Tensor, Tensor]:
     """Rays through pixel positions x, y (...) of cameras (..., 4, 4), (..., 3, 3).
 
-    All arguments broadcast together. Returns origins and unit directions (..., 3). A pixel centre is at integer + 0.5.
+    All arguments broadcast together. Returns origins and unit directions (..., 3).
+    A pixel centre is at integer + 0.5.
     """
     intrinsics = intrinsics.to(camera_to_world.dtype)
     fx, fy = intrinsics[..., 0, 0], intrinsics[..., 1, 1]
@@ -159,7 +160,8 @@ def check(camera_to_world: Tensor, intrinsics: Tensor, height: int, width: int) 
         if depth[0] <= 0 or not (0 <= x <= width and 0 <= y <= height):
             raise CameraError(
                 f"the camera of view {view} at {_text(centre)} does not look at the box"
-                f" centre (seen at pixel {x:.0f}, {y:.0f} of {width} x {height}, depth {depth[0]:.2f});"
+                f" centre (seen at pixel {x:.0f}, {y:.0f} of {width} x {height}, depth"
+                f" {depth[0]:.2f});"
                 " use x right, y down, z forward"
             )
         if min(intrinsics[view, 0, 0], intrinsics[view, 1, 1]) < 0.2 * max(height, width):
