@@ -139,6 +139,26 @@ class Dataset:
         except ValueError as error:
             raise DatasetError(f"{where}: {error}; {fix}") from None
 
+    def check_shards(self) -> None:
+        """A look at the size of every shard, before long work starts on them.
+
+        Raises DatasetError for one that is missing or shorter than its rows need.
+        """
+        ends: dict[str, int] = {}
+        for row in self.rows():
+            ends[row["shard"]] = max(ends.get(row["shard"], 0), row["offset"] + row["size"])
+        fix = "copy the shard again, or delete its sidecar and run the stage again"
+        for shard, end in sorted(ends.items()):
+            where = f"{self.store.uri}: shard {shard}"
+            try:
+                size = self.store.size(check_key(shard))
+            except NotFoundError:
+                raise DatasetError(f"{where}: the shard is missing; {fix}") from None
+            if size < end:
+                raise DatasetError(
+                    f"{where}: truncated shard, its samples end at byte {end}, it has {size}; {fix}"
+                )
+
     def _manifest(self) -> Any:
         """The table, read once; compared with dataset.json."""
         if self._table is None:

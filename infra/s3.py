@@ -44,6 +44,9 @@ class S3Store(Store):
         check_key(key)
         return f"{self.prefix}/{key}" if self.prefix else key
 
+    def _where(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": self._key(key)}
+
     def read(self, key: str, offset: int | None = None, size: int | None = None) -> bytes:
         extra: dict[str, str] = {}
         if offset is not None or size is not None:
@@ -54,7 +57,8 @@ class S3Store(Store):
                 return b""
             extra["Range"] = f"bytes={start}-" + ("" if size is None else str(start + size - 1))
         try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **extra)
+            where = self._where(key)
+            answer = self.client.get_object(**where, **extra)
             with answer["Body"] as body:
                 return body.read()
         except Exception as error:
@@ -64,7 +68,8 @@ class S3Store(Store):
 
     def write(self, key: str, data: bytes) -> None:
         try:
-            self.client.put_object(Bucket=self.bucket, Key=self._key(key), Body=data)
+            where = self._where(key)
+            self.client.put_object(**where, Body=data)
         except Exception as error:
             raise self._guard(error, key) from None
 
@@ -100,20 +105,23 @@ class S3Store(Store):
 
     def size(self, key: str) -> int:
         try:
-            answer = self.client.head_object(Bucket=self.bucket, Key=self._key(key))
-            return int(answer["ContentLength"])
+            where = self._where(key)
+            return int(self.client.head_object(**where)["ContentLength"])
         except Exception as error:
             raise self._guard(error, key) from None
 
     def delete(self, key: str) -> None:
         try:
-            self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
+            where = self._where(key)
+            self.client.delete_object(**where)
         except Exception as error:
             if _code(error) not in _MISSING:
                 raise self._guard(error, key) from None
 
     def child(self, prefix: str) -> S3Store:
-        return S3Store(self.bucket, self._key(prefix.strip("/")))
+        below = S3Store(self.bucket, self._key(prefix.strip("/")))
+        below._client, below._owner = self._client, self._owner  # a client costs 0.3 s
+        return below
 
     def _guard(self, error: Exception, key: str) -> StorageError:
         """A StorageError made of the code alone: server texts may repeat keys and endpoints."""

