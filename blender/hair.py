@@ -1,0 +1,132 @@
+"""Scalp hair: guides, node groups, a last pass that keeps strands off the face, curves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from blender.clothing_mesh import GarmentMesh
+from blender.facial_hair import beard_strands, brow_strands, lash_strands
+from blender.figure import Figure
+from blender.hair_collide import Collider, make_collider
+from blender.hair_guides import HeadFrame, face_shadow, march
+from blender.hair_material import curves_object, hair_material, strand_colours
+from blender.hair_nodes import Scalp, grow
+from blender.hair_scalp import make_scalp, pick_roots
+from blender.hair_styles import BALD, STYLES, Style
+from blender.spec_types import AvatarSpec, Hair, linear
+from blender.streams import generator
+
+GUIDES = 420
+LOWEST = -0.283  # m about the eyes: strands end above, inside the unit box
+WIDEST = 0.235  # m from the middle, likewise
+_LASH_RGB = (0.012, 0.010, 0.009)  # linear
+
+
+@dataclass(frozen=True)
+class Strands:
+    """A set of strands of one kind."""
+
+    name: str
+    points: np.ndarray  # (M, P, 3) m
+    colours: np.ndarray  # (M, 3) linear
+    radius: float  # m at the root
+    tip: float  # share of the radius left at the tip
+    roughness: float
+
+
+def finish(strands: np.ndarray, style: Style, frame: HeadFrame, collider: Collider) -> np.ndarray:
+    """Keep strands (M, P, 3) out of the person and inside the box; drop those on the face."""
+    points = strands.shape[1]
+    rise = np.minimum(np.arange(points) * 0.001, 0.0016)
+    out = collider.push_out(strands, rise[None] - 0.0004)
+    t = frame.to_template(out)
+    shadow = face_shadow(t)
+    if style.fringe is not None:
+        shadow = shadow * (t[..., 1] < style.fringe - 1.0)
+    on_face = (shadow > 0.5).any(axis=1) & (style.lengths[-1][1] > 0.02)
+    out = out[~on_face]
+    inside = (out[..., 2] > LOWEST) & (np.abs(out[..., :2]) < WIDEST).all(axis=-1)
+    return out[inside.all(axis=1)]
+
+
+def scalp_strands(
+    style: Style,
+    scalp: Scalp,
+    frame: HeadFrame,
+    collider: Collider,
+    *,
+    seed: int,
+    length_scale: float = 1.0,
+    strength: float = 1.0,
+) -> np.ndarray:
+    """All scalp strands (M, P, 3), metres, Blender frame."""
+    rng = generator(seed, "hair.guides")
+    index = pick_roots(scalp, GUIDES, rng)
+    guides = march(
+        style, scalp.vertices[index], scalp.normals[index], frame, collider, rng, length_scale
+    )
+    node_seed = int(generator(seed, "hair.nodes").integers(1 << 16))
+    strands = grow(guides, scalp.uv[index], scalp, style, strength, node_seed)
+    return finish(strands, style, frame, collider)
+
+
+def person_collider(figure: Figure, garment: GarmentMesh | None) -> Collider:
+    """What hair lies on: the skin and, over it, the garment."""
+    points, normals = figure.surface
+    if garment is not None:
+        a, b, c = (garment.vertices[garment.triangles[:, k]] for k in range(3))
+        normal = np.cross(b - a, c - a)
+        size = np.linalg.norm(normal, axis=1, keepdims=True)
+        keep = size[:, 0] > 1e-10
+        points = np.concatenate([points, ((a + b + c) / 3)[keep]])
+        normals = np.concatenate([normals, (normal / np.maximum(size, 1e-12))[keep]])
+    return make_collider(points, normals)
+
+
+def head_hair(
+    figure: Figure, hair: Hair, seed: int, garment: GarmentMesh | None
+) -> list[Strands]:
+    """The scalp's strands; an empty list for the bald."""
+    if hair.style == BALD:
+        return []
+    style = STYLES[hair.style]
+    scalp = make_scalp(
+        figure.vertices, figure.skin, figure.npos, hair.style, recede=hair.recede, part=style.part
+    )
+    points = scalp_strands(
+        style, scalp, figure.frame, person_collider(figure, garment), seed=seed,
+        length_scale=hair.length,
+    )  # fmt: skip
+    rng = generator(seed, "hair.colour")
+    colours = strand_colours(linear(hair.rgb), hair.grey, len(points), rng)
+    return [Strands("hair", points, colours, style.radius, 0.4, hair.roughness)]
+
+
+def face_hair(figure: Figure, spec: AvatarSpec) -> list[Strands]:
+    """Brows, lashes and, where there is one, the beard."""
+    rng = generator(spec.seed, "brows")
+    points = brow_strands(figure, rng, spec.brows.thickness)
+    points = points[rng.random(len(points)) < min(spec.brows.density / 1.5, 1.0)]
+    colours = strand_colours(linear(spec.brows.rgb), spec.hair.grey * 0.6, len(points), rng)
+    out = [Strands("brows", points, colours, 0.00022, 0.3, 0.6)]
+    points = lash_strands(figure, generator(spec.seed, "lashes"))
+    dark = np.tile(_LASH_RGB, (len(points), 1))
+    out.append(Strands("lashes", points, dark, 0.00020, 0.2, 0.6))
+    if spec.beard.style != "none":
+        rng = generator(spec.seed, "beard")
+        points = beard_strands(figure, rng, spec.beard.style, spec.beard.length)
+        colours = strand_colours(linear(spec.beard.rgb), spec.beard.grey, len(points), rng)
+        radius = 0.00028 if spec.beard.style == "full" else 0.00016
+        out.append(Strands("beard", points, colours, radius, 0.4, 0.6))
+    return out
+
+
+def hair_objects(sets: list[Strands]) -> list[bpy.types.Object]:
+    """Curves objects, not yet in a scene."""
+    return [
+        curves_object(s.name, s.points, s.radius, s.tip, s.colours, hair_material(s.roughness))
+        for s in sets
+    ]

@@ -1,0 +1,164 @@
+"""Guide strands: a vectorised march over the head, with the person as the collider.
+
+Directions are thought out in the head's own axes (right, up, front), so a style looks the same on
+a turned head; positions and lengths are world metres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blender.hair_collide import Collider
+from blender.hair_mask import smoothstep
+from blender.hair_styles import Style
+
+STEPS = 40  # of the march, a strand; each strand has steps of its own length
+
+
+@dataclass(frozen=True)
+class HeadFrame:
+    """The similarity that takes the neutral template (cm) to this posed head (m)."""
+
+    axes: np.ndarray  # (3, 3), columns right, up, front in world
+    origin: np.ndarray  # (3,) m
+    scale: float  # world metres a template centimetre
+
+    def to_template(self, points: np.ndarray) -> np.ndarray:
+        """World metres (..., 3) to template centimetres (..., 3)."""
+        return (points - self.origin) @ self.axes / self.scale
+
+    def to_world(self, points: np.ndarray) -> np.ndarray:
+        """Template centimetres (..., 3) to world metres (..., 3)."""
+        return points @ self.axes.T * self.scale + self.origin
+
+
+def fit_head_frame(template: np.ndarray, world: np.ndarray) -> HeadFrame:
+    """Least-squares similarity of template (N, 3) cm onto world (N, 3) m (Umeyama 1991)."""
+    mean_t, mean_w = template.mean(axis=0), world.mean(axis=0)
+    a, b = template - mean_t, world - mean_w
+    u, s, vt = np.linalg.svd(b.T @ a)
+    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    axes = (u * flip) @ vt
+    scale = float((s * flip).sum() / (a * a).sum())
+    return HeadFrame(axes, mean_w - scale * axes @ mean_t, scale)
+
+
+def face_shadow(t: np.ndarray) -> np.ndarray:
+    """1 in the space in front of the face (template cm), where no long strand belongs."""
+    width = smoothstep(7.4, 6.0, np.abs(t[..., 0]))
+    return width * smoothstep(8.6, 10.2, t[..., 2]) * smoothstep(7.4, 6.4, t[..., 1])
+
+
+def _field(style: Style, side: np.ndarray, lead: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Combing directions (N, 3) in head axes at template points t (N, 3).
+
+    `side` (N,) is -1 or 1: which side of the parting a strand started on; `lead` (N,) in [0, 1]:
+    how much it belongs to the front, and so falls before the shoulder.
+    """
+    if style.tie is not None:
+        to_tie = np.array(style.tie) - t
+        return to_tie / np.maximum(np.linalg.norm(to_tie, axis=1, keepdims=True), 0.5)
+    top = smoothstep(4.5, 9.0, t[:, 1])
+    away, forward = style.sweep
+    down, flank_forward = style.flank
+    out = np.zeros_like(t)
+    out[:, 0] = top * away * side
+    out[:, 1] = -(1 - top) * down - style.gravity
+    out[:, 2] = top * forward + (1 - top) * flank_forward
+    # Hair at the sides parts round the ear's front and never turns onto the cheek.
+    if style.fringe is None:
+        shadow = face_shadow(t)
+        out[:, 0] += 1.6 * shadow * np.sign(t[:, 0])
+        out[:, 2] -= 1.2 * shadow
+    # Below the chin: keep to the neck, fall before or behind the shoulders.
+    low = smoothstep(-6.0, -11.0, t[:, 1])
+    out[:, 0] -= low * 0.10 * np.clip(t[:, 0] - np.sign(t[:, 0]) * 7.5, -4, 4)
+    out[:, 2] += low * np.where(lead > 0.5, 0.55, -0.45)
+    return out
+
+
+def strand_lengths(style: Style, t: np.ndarray) -> np.ndarray:
+    """Strand lengths (N,) in metres for roots at template points t (N, 3)."""
+    table = np.array(style.lengths)
+    return np.interp(t[:, 1], table[:, 0], table[:, 1])
+
+
+def _cut_height(style: Style, roots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Template height (N,) below which each strand is cut; -inf where it is not."""
+    height = np.full(len(roots), -np.inf if style.cut is None else style.cut)
+    if style.cut is not None:
+        height += rng.normal(0, 0.35, len(roots))
+    if style.fringe is not None:
+        fringe = (roots[:, 2] > 9.5) & (np.abs(roots[:, 0]) < 5.4) & (roots[:, 1] > 5.5)
+        height[fringe] = style.fringe + rng.normal(0, 0.12, int(fringe.sum()))
+    return height
+
+
+def march(
+    style: Style,
+    roots: np.ndarray,
+    normals: np.ndarray,
+    frame: HeadFrame,
+    collider: Collider,
+    rng: np.random.Generator,
+    length_scale: float = 1.0,
+) -> np.ndarray:
+    """Grow one guide from each root: roots, normals (N, 3) -> (N, style.points, 3), metres."""
+    count = len(roots)
+    t0 = frame.to_template(roots)
+    lengths = strand_lengths(style, t0) * length_scale * rng.uniform(0.92, 1.08, count)
+    parting = style.part if style.part is not None else 0.0
+    side = np.where(t0[:, 0] >= parting, 1.0, -1.0)
+    lead = smoothstep(7.0, 9.0, t0[:, 2] + rng.normal(0, 0.6, count))
+    shell = rng.uniform(*style.layer, count)
+    wild = rng.normal(0, style.wild, (count, 3))
+    step = lengths / STEPS
+    path = np.empty((STEPS + 1, count, 3))
+    path[0] = roots
+    heading = style.rise * normals + (1 - style.rise) * _unit(
+        _flatten(_field(style, side, lead, t0) @ frame.axes.T, normals)
+    )
+    heading = _unit(heading + wild)
+    inertia = style.spring ** (step / 0.004)[:, None]  # the same bend for long and short steps
+    for k in range(STEPS):
+        here = path[k]
+        distance, outward = collider.query(here)
+        t = frame.to_template(here)
+        want = _unit(_field(style, side, lead, t) @ frame.axes.T + wild)
+        arc = (k + 1) * step
+        level = shell * smoothstep(0.0, 0.02, arc)
+        hug = style.hug * smoothstep(-9.0, -5.0, t[:, 1]) * (distance < 0.04)
+        pull = np.clip((distance - level) / 0.010, -1, 1) * hug
+        want = _unit(want - pull[:, None] * outward)
+        heading = _unit(inertia * heading + (1 - inertia) * want)
+        path[k + 1] = collider.push_out(here + step[:, None] * heading, np.minimum(level, arc))
+        moved = path[k + 1] - here
+        heading = _unit(moved + 1e-9)
+    return _trim(path.transpose(1, 0, 2), style, frame, _cut_height(style, t0, rng))
+
+
+def _trim(path: np.ndarray, style: Style, frame: HeadFrame, cut: np.ndarray) -> np.ndarray:
+    """Cut strands (N, S, 3) at their heights or ties and resample them to style.points."""
+    count, steps, _ = path.shape
+    t = frame.to_template(path)
+    below = t[..., 1] < cut[:, None]
+    if style.tie is not None:
+        below |= np.linalg.norm(t - np.array(style.tie), axis=-1) < 0.9
+    below[:, :2] = False
+    last = np.where(below.any(axis=1), below.argmax(axis=1), steps - 1).astype(float)
+    at = np.linspace(0, 1, style.points)[None] * last[:, None]
+    low = np.minimum(at.astype(int), steps - 2)
+    frac = (at - low)[..., None]
+    rows = np.arange(count)[:, None]
+    return path[rows, low] * (1 - frac) + path[rows, low + 1] * frac
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+
+
+def _flatten(vectors: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """The part of vectors (N, 3) that lies in the planes across normals (N, 3)."""
+    return vectors - (vectors * normals).sum(axis=-1, keepdims=True) * normals

@@ -1,0 +1,100 @@
+"""Where hair grows, as functions of the neutral template position (numpy only).
+
+Every function takes `npos` (N, 3): centimetres on the neutral template, x to the right of a viewer
+in front, y up, z out of the face, origin at eye height, and returns weights (N,) in [0, 1].
+Skin shaders tint with them and strands are drawn from them, so that both always agree.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# The hairline in profile: (z, y) from the nape to the forehead, cm. Hair grows above it.
+_HAIRLINE = np.array(
+    [
+        (-6.0, -8.6), (-1.0, -8.4), (0.4, -7.4), (1.5, -5.6), (2.2, -3.6), (2.7, -1.0), (3.1, 0.9),
+        (4.0, 2.0), (5.6, 2.1), (6.5, 1.2), (6.9, -1.6), (7.5, -2.4), (8.1, -2.0), (8.6, 0.2),
+        (9.4, 2.6), (10.5, 4.0), (11.6, 4.9), (12.6, 6.0), (13.4, 6.7), (14.4, 7.0), (16.0, 7.0),
+    ]
+)  # fmt: skip
+_SOFT = 0.55  # cm over which the hairline fades
+
+
+def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
+    """0 below `low`, 1 above `high`, cubic between (`low` > `high` turns it round)."""
+    t = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def ripple(npos: np.ndarray, scale: float) -> np.ndarray:
+    """A smooth deterministic wobble (N,) in [-1, 1] with waves about `scale` cm long."""
+    x, y, z = (npos * (2 * np.pi / scale)).T
+    return (np.sin(x + 1.3 * np.sin(0.7 * y)) + np.sin(0.8 * z + 0.4 * x + 2.0)) / 2
+
+
+def hairline_height(npos: np.ndarray, recede: float = 0.0) -> np.ndarray:
+    """Height of the hairline (N,), cm, beside each point; `recede` cm lifts the forehead's."""
+    line = np.interp(npos[:, 2], _HAIRLINE[:, 0], _HAIRLINE[:, 1])
+    front = smoothstep(10.5, 12.5, npos[:, 2])
+    # Receding starts at the temples and spares the middle for longest.
+    corner = 0.35 + 0.65 * smoothstep(1.0, 4.0, np.abs(npos[:, 0]))
+    return line + recede * front * corner
+
+
+def ear_weight(npos: np.ndarray) -> np.ndarray:
+    """1 on the ears and the skin just behind them."""
+    x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
+    box = smoothstep(2.3, 3.0, z) * smoothstep(6.9, 6.5, z)
+    return box * smoothstep(2.0, 1.5, y) * smoothstep(-5.4, -4.8, y)
+
+
+def scalp_density(npos: np.ndarray, style: str = "short", recede: float = 0.0) -> np.ndarray:
+    """Weight (N,) of scalp hair; zero everywhere for the style 'bald'."""
+    if style == "bald":
+        return np.zeros(len(npos))
+    edge = hairline_height(npos, recede) + 0.22 * ripple(npos, 2.3)
+    return smoothstep(-_SOFT, _SOFT, npos[:, 1] - edge) * (1.0 - ear_weight(npos))
+
+
+# The middle line of a brow from the nose outwards, cm: x, y, half height, combing angle (degrees).
+BROW = np.array(
+    [
+        (1.15, 1.75, 0.28, 78), (1.6, 1.95, 0.40, 60), (2.4, 2.20, 0.42, 32), (3.3, 2.45, 0.38, 14),
+        (4.2, 2.55, 0.30, -2), (5.0, 2.25, 0.20, -16), (5.7, 1.75, 0.08, -24),
+    ]
+)  # fmt: skip
+
+
+def brow_density(npos: np.ndarray, thickness: float = 1.0) -> np.ndarray:
+    """Weight (N,) of brow hair; `thickness` scales the height of the band."""
+    x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
+    middle = np.interp(x, BROW[:, 0], BROW[:, 1])
+    half = np.interp(x, BROW[:, 0], BROW[:, 2]) * thickness
+    band = smoothstep(1.0, 0.45, np.abs(y - middle) / half)
+    return band * smoothstep(1.0, 1.35, x) * smoothstep(5.9, 5.2, x) * smoothstep(9.0, 10.0, z)
+
+
+def beard_density(npos: np.ndarray) -> np.ndarray:
+    """Weight (N,) of a full beard: moustache, chin, jaw, sideburns and the upper throat."""
+    x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
+    wobble = 0.2 * ripple(npos, 1.7)
+    # The upper edge falls from the ear's front to below the corner of the mouth's height.
+    cheek = np.interp(x, [2.0, 3.2, 4.6, 5.8, 6.6, 7.4], [-5.4, -5.9, -5.6, -4.4, -2.2, 0.5])
+    out = smoothstep(0.35, -0.35, y - cheek + wobble)
+    out = out * smoothstep(-13.6, -12.4, y + wobble)  # the lower edge, under the jaw
+    out = out * smoothstep(5.6, 6.6, z + 0.3 * np.maximum(-y - 8.0, 0.0))
+    return out * (1.0 - lip_weight(npos)) * (1.0 - 0.75 * _soul_gap(x, y))
+
+
+def _soul_gap(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The thin places beside the middle of the lower lip."""
+    return np.exp(-(((x - 1.3) / 0.55) ** 2) - ((y + 8.9) / 0.45) ** 2)
+
+
+def lip_weight(npos: np.ndarray) -> np.ndarray:
+    """1 on the lips, inside the mouth and on the underside of the nose, where nothing grows."""
+    x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
+    lips = smoothstep(1.15, 0.9, np.hypot(x / 2.75, (y + 7.25) / 1.15))
+    nose = smoothstep(1.15, 0.9, np.hypot(x / 1.6, (y + 4.0) / 1.35))
+    inner = smoothstep(12.6, 12.0, z) * (x < 2.5) * (y > -9.0)
+    return np.maximum(np.maximum(lips, nose), inner)

@@ -1,0 +1,84 @@
+"""Strand colours and the hair shader."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from blender.hair_nodes import new_curves
+
+_GREY = np.array([0.52, 0.51, 0.50])  # linear, a hair without pigment
+_COLOUR = "strand_rgb"
+
+
+def strand_colours(
+    rgb: tuple[float, float, float], grey: float, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Linear colours (count, 3): `rgb` with a little life in it, a share `grey` without pigment."""
+    tone = np.exp(rng.normal(0.0, 0.16, (count, 1)))
+    warmth = rng.normal(0.0, 0.03, (count, 1)) * np.array([1.0, 0.0, -1.0])
+    colours = np.array(rgb) * tone * (1.0 + warmth)
+    white = rng.random(count) < grey
+    colours[white] = _GREY * np.exp(rng.normal(-0.05, 0.12, (int(white.sum()), 1)))
+    return np.clip(colours, 0.0, 0.9)
+
+
+def hair_material(roughness: float) -> bpy.types.Material:
+    """Principled plus a narrow strand highlight; colours come from the curves."""
+    material = bpy.data.materials.new("hair")
+    material.use_nodes = True
+    tree = material.node_tree
+    surface = tree.nodes["Principled BSDF"]
+    colour = tree.nodes.new("ShaderNodeAttribute")
+    colour.attribute_name = _COLOUR
+    # Hair is deeper at the roots, where light hardly comes.
+    info = tree.nodes.new("ShaderNodeHairInfo")
+    depth = tree.nodes.new("ShaderNodeMapRange")
+    depth.inputs["To Min"].default_value = 0.62
+    depth.inputs["From Max"].default_value = 0.45
+    tree.links.new(info.outputs["Intercept"], depth.inputs["Value"])
+    tinted = tree.nodes.new("ShaderNodeMix")
+    tinted.data_type, tinted.blend_type = "RGBA", "MULTIPLY"
+    tinted.inputs[0].default_value = 1.0
+    tree.links.new(colour.outputs["Color"], tinted.inputs[6])
+    tree.links.new(depth.outputs[0], tinted.inputs[7])
+    tree.links.new(tinted.outputs[2], surface.inputs["Base Color"])
+    surface.inputs["Roughness"].default_value = 0.35 + 0.5 * roughness
+    surface.inputs["Specular IOR Level"].default_value = 0.35
+
+    gloss = tree.nodes.new("ShaderNodeBsdfHair")
+    gloss.component = "Reflection"
+    gloss.inputs["Color"].default_value = (0.8, 0.78, 0.75, 1.0)
+    gloss.inputs["RoughnessU"].default_value = 0.12 + 0.35 * roughness
+    gloss.inputs["RoughnessV"].default_value = 0.8
+    mixed = tree.nodes.new("ShaderNodeMixShader")
+    mixed.inputs[0].default_value = 0.07
+    tree.links.new(surface.outputs[0], mixed.inputs[1])
+    tree.links.new(gloss.outputs[0], mixed.inputs[2])
+    output = next(n for n in tree.nodes if n.type == "OUTPUT_MATERIAL")
+    tree.links.new(mixed.outputs[0], output.inputs["Surface"])
+    return material
+
+
+def curves_object(
+    name: str,
+    strands: np.ndarray,
+    radius: float,
+    tip: float,
+    colours: np.ndarray,
+    material: bpy.types.Material,
+) -> bpy.types.Object:
+    """A curves object, not yet in a scene: strands (M, P, 3) m, colours (M, 3) linear.
+
+    `radius` m at the root, `tip` its share left at the tip.
+    """
+    curves = new_curves(name, strands)
+    count, points, _ = strands.shape
+    taper = radius * (1.0 - (1.0 - tip) * np.linspace(0, 1, points) ** 2)
+    width = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
+    width.data.foreach_set("value", np.tile(taper, count).astype(np.float32))
+    colour = curves.attributes.new(_COLOUR, "FLOAT_COLOR", "CURVE")
+    rgba = np.concatenate([colours, np.ones((count, 1))], axis=1).astype(np.float32)
+    colour.data.foreach_set("color", rgba.reshape(-1))
+    curves.materials.append(material)
+    return bpy.data.objects.new(name, curves)

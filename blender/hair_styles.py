@@ -1,0 +1,84 @@
+"""The hair styles as numbers. Lengths in metres, template heights in centimetres above the eyes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+BALD = "bald"
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a style asks of the guide strands and of the node groups after them."""
+
+    lengths: tuple[tuple[float, float], ...]  # (height of the root in cm, strand length in m)
+    layer: tuple[float, float] = (0.002, 0.012)  # m, the shells above the skin that strands lie in
+    rise: float = 0.5  # 0..1, how far strands start outwards rather than combed flat
+    spring: float = 0.55  # 0..1, how much a strand keeps its direction from step to step
+    hug: float = 1.0  # 0..1, pull towards its own shell
+    gravity: float = 0.5  # weight of falling
+    sweep: tuple[float, float] = (0.0, 0.0)  # combing on top: (away from the parting, to the front)
+    flank: tuple[float, float] = (0.3, -0.3)  # combing on the sides: (down, to the front)
+    part: float | None = None  # cm, x of the parting; None for no parting
+    tie: tuple[float, float, float] | None = None  # cm, template point all strands are drawn to
+    cut: float | None = None  # cm, height at which the hair is cut straight
+    fringe: float | None = None  # cm, height at which the hair over the forehead is cut
+    wild: float = 0.05  # random spread of the directions
+    density: float = 160_000.0  # strands a square metre
+    radius: float = 0.00035  # m
+    points: int = 16  # a guide
+    clump: tuple[float, float] = (0.010, 0.35)  # (size in m, 0..1 strength)
+    curl: tuple[float, float] | None = None  # (radius in m, turns a strand)
+    frizz: float = 0.0004  # m
+    tint: float = 0.75  # 0..1, how strongly the skin beneath takes the hair's colour
+
+
+_BUZZ = Style(
+    lengths=((-9, 0.0025), (-2, 0.004), (6, 0.006), (12, 0.007)),
+    layer=(0.001, 0.004), rise=0.75, hug=0.2, flank=(0.8, -0.2), sweep=(0.0, 0.6), wild=0.25,
+    density=260_000.0, radius=0.00030, points=4, clump=(0.004, 0.0), frizz=0.0, tint=0.8,
+)  # fmt: skip
+_SHORT = Style(
+    lengths=((-9, 0.006), (-3, 0.012), (3, 0.020), (6.5, 0.034), (9, 0.060), (12, 0.070)),
+    layer=(0.003, 0.016), rise=0.8, spring=0.72, hug=0.7, gravity=0.15, sweep=(0.9, 0.45),
+    flank=(0.9, -0.35), part=-3.2, wild=0.10, clump=(0.012, 0.45), frizz=0.0006,
+)  # fmt: skip
+_LONG = Style(
+    lengths=((-9, 0.22), (0, 0.27), (6, 0.34), (12, 0.40)),
+    layer=(0.002, 0.014), rise=0.6, spring=0.5, gravity=0.9, sweep=(0.8, -0.35),
+    flank=(0.9, -0.25), part=0.4, cut=-22.5, wild=0.04, points=24, clump=(0.014, 0.45),
+    frizz=0.0006, density=170_000.0,
+)  # fmt: skip
+_BOB = replace(
+    _LONG, lengths=((-9, 0.07), (0, 0.15), (6, 0.24), (12, 0.30)), layer=(0.003, 0.020),
+    cut=-10.5, part=2.6, points=20, clump=(0.016, 0.25), frizz=0.0004,
+)  # fmt: skip
+_CURLY = Style(
+    lengths=((-9, 0.018), (-4, 0.030), (2, 0.048), (8, 0.066), (12, 0.070)),
+    layer=(0.01, 0.03), rise=1.0, spring=0.86, hug=0.0, gravity=0.20, flank=(0.4, -0.5),
+    wild=0.18, density=120_000.0, radius=0.00040, points=12, clump=(0.010, 0.55),
+    curl=(0.0042, 3.2), frizz=0.0014,
+)  # fmt: skip
+
+STYLES: dict[str, Style] = {
+    "buzz": _BUZZ,
+    "short": _SHORT,
+    "slick": replace(_SHORT, sweep=(0.0, -1.0), part=None, layer=(0.002, 0.012), rise=0.7,
+                     lengths=((-9, 0.008), (0, 0.022), (5, 0.05), (9, 0.085), (12, 0.09)),
+                     flank=(0.5, -0.9), hug=0.95, frizz=0.0003),
+    "long": _LONG,
+    "wavy": replace(_LONG, layer=(0.003, 0.020), curl=(0.0060, 3.4), clump=(0.020, 0.5),
+                    frizz=0.0010, cut=-21.0, part=-2.4),
+    "fringe": replace(_LONG, fringe=1.4, part=None, cut=-19.0, clump=(0.014, 0.3)),
+    "bob": _BOB,
+    "curly": _CURLY,
+    "afro": replace(_CURLY, lengths=((-9, 0.025), (-4, 0.05), (2, 0.075), (8, 0.085), (12, 0.085)),
+                    gravity=0.0, flank=(0.05, -0.2), wild=0.10, curl=(0.0030, 7.0), frizz=0.0022,
+                    clump=(0.007, 0.35), density=140_000.0),
+    "bun": Style(lengths=((-9, 0.16), (0, 0.2), (12, 0.2)), layer=(0.001, 0.006), rise=0.15,
+                 spring=0.4, hug=1.0, gravity=0.0, tie=(0.0, 8.2, -3.2), wild=0.02, points=16,
+                 clump=(0.010, 0.25), frizz=0.0002, density=180_000.0),
+    "ponytail": Style(lengths=((-9, 0.16), (0, 0.2), (12, 0.2)), layer=(0.001, 0.006), rise=0.15,
+                      spring=0.4, hug=1.0, gravity=0.0, tie=(0.0, 4.6, -5.0), wild=0.02, points=16,
+                      clump=(0.010, 0.25), frizz=0.0002, density=180_000.0),
+}  # fmt: skip
