@@ -1,0 +1,114 @@
+"""Cameras around an avatar: exact, deterministic, more of them in front (numpy only)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from blender.streams import generator
+from rodin.conventions import DEFAULT_FOV_DEGREES, DEFAULT_RADIUS
+
+# Steps of the R2 sequence: powers of the plastic number's inverse (Roberts 2018).
+_R2 = (0.7548776662466927, 0.5698402909980532)
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Where the cameras stand."""
+
+    fov: float = DEFAULT_FOV_DEGREES  # vertical field of view, degrees
+    radius: float = DEFAULT_RADIUS  # distance to the box centre, box units
+    lowest: float = -30.0  # elevation, degrees
+    highest: float = 60.0  # elevation, degrees
+    usual: float = 6.0  # elevation where most cameras are, degrees
+    spread: float = 24.0  # standard deviation of the elevation, degrees
+    front: float = 0.6  # 0 even round the circle .. below 1 few at the back
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.fov <= 120.0:
+            raise ValueError(f"fov is {self.fov}; use 1 to 120 degrees")
+        if not self.radius > 1.8:
+            raise ValueError(f"radius is {self.radius}; the box reaches 1.74 units: use more")
+        if not -85.0 <= self.lowest < self.highest <= 85.0:
+            raise ValueError(
+                f"elevations {self.lowest} to {self.highest} are not a range within -85 to 85"
+            )
+        if not 0.0 <= self.front < 1.0:
+            raise ValueError(f"front is {self.front}; use 0 up to, not including, 1")
+        if not self.spread > 0:
+            raise ValueError(f"spread is {self.spread}; use a positive number of degrees")
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """V pinhole cameras in the avatar frame (OpenCV axes: x right, y down, z forward)."""
+
+    camera_to_world: np.ndarray  # (V, 4, 4) float64
+    intrinsics: np.ndarray  # (V, 3, 3) float64, pixels, pixel centres at +0.5
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return len(self.camera_to_world)
+
+
+def look_from(azimuth: float, elevation: float, radius: float) -> np.ndarray:
+    """Camera-to-world (4, 4) of a camera that looks at the box centre.
+
+    Degrees; azimuth 0 is in front, positive on the viewer's right (+x); elevation up.
+    """
+    a, e = np.radians([azimuth, elevation])
+    back = np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
+    right = np.array([np.cos(a), 0.0, -np.sin(a)])
+    down = np.cross(-back, right)
+    out = np.eye(4)
+    out[:3, :3] = np.stack([right, down, -back], axis=1)
+    out[:3, 3] = radius * back
+    return out
+
+
+def make_cameras(
+    angles: list[tuple[float, float]], size: int, settings: CameraSettings | None = None
+) -> Cameras:
+    """Square cameras of `size` pixels at (azimuth, elevation) pairs in degrees."""
+    settings = settings or CameraSettings()
+    if not 8 <= size <= 4096:
+        raise ValueError(f"size is {size}; use 8 to 4096 pixels")
+    if not angles:
+        raise ValueError("there are no cameras; give at least one (azimuth, elevation) pair")
+    focal = size / 2 / np.tan(np.radians(settings.fov) / 2)
+    matrix = np.array([[focal, 0.0, size / 2], [0.0, focal, size / 2], [0.0, 0.0, 1.0]])
+    poses = np.stack([look_from(a, e, settings.radius) for a, e in angles])
+    return Cameras(poses, np.tile(matrix, (len(angles), 1, 1)), size, size)
+
+
+def sphere_angles(
+    count: int, seed: int, settings: CameraSettings | None = None
+) -> list[tuple[float, float]]:
+    """`count` (azimuth, elevation) pairs in degrees: the frontal one, then a low-discrepancy set.
+
+    Azimuths have density 1 + front * cos, elevations a truncated normal one.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}; an avatar needs at least 1 view")
+    settings = settings or CameraSettings()
+    shift = generator(seed, "cameras").random(2)
+    steps = np.arange(count - 1)[:, None] * np.array(_R2) + shift
+    u, v = (steps % 1.0).T
+    grid = np.linspace(-np.pi, np.pi, 4097)
+    share = 0.5 + (grid + settings.front * np.sin(grid)) / (2 * np.pi)
+    azimuth = np.degrees(np.interp(u, share, grid))
+    low, high = (
+        ndtr((x - settings.usual) / settings.spread) for x in (settings.lowest, settings.highest)
+    )
+    elevation = settings.usual + settings.spread * ndtri(low + v * (high - low))
+    return [(0.0, 0.0), *zip(azimuth.tolist(), elevation.tolist(), strict=True)]
+
+
+def sphere_cameras(
+    count: int, seed: int, size: int, settings: CameraSettings | None = None
+) -> Cameras:
+    """`count` square cameras of `size` pixels on the sphere; the first is the frontal portrait."""
+    return make_cameras(sphere_angles(count, seed, settings), size, settings)

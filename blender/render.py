@@ -1,0 +1,208 @@
+"""Rendering an avatar from many cameras: colours with straight alpha, and exact depth (Cycles)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from blender import BuildError
+from blender.body import Body, load_body
+from blender.cameras import Cameras
+from blender.nodes import Graph
+from blender.scene import build_scene
+from blender.spec_types import AvatarSpec
+from rodin.conventions import BOX_HALF_SIZE_M, blender_matrix_from_camera
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """How an avatar is drawn."""
+
+    size: int = 128  # pixels a side; the cameras must agree
+    samples: int = 8  # Cycles samples a pixel
+    denoise: bool = True  # OpenImageDenoise; off makes pixels bit-identical between runs
+    depth: bool = True  # also draw exact depth (one sample more)
+    threads: int = 2  # Cycles threads, fixed
+    subdivision: int = 1  # Catmull-Clark levels of the skin, 2 for close-ups past 256 pixels
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("size", 8, 4096), ("samples", 1, 4096), ("threads", 1, 256), ("subdivision", 0, 3)
+        ):  # fmt: skip
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}; use {low} to {high}")
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """V views."""
+
+    rgba: np.ndarray  # (V, H, W, 4) uint8, sRGB, straight alpha, 0 where alpha is 0
+    depth: np.ndarray | None  # (V, H, W) float32, box units along camera z, 0 where nothing
+
+
+_bodies: dict[Path, Body] = {}
+
+
+def _body(cache_dir: Path) -> Body:
+    path = Path(cache_dir).resolve()
+    if path not in _bodies:
+        _bodies[path] = load_body(path)
+    return _bodies[path]
+
+
+def render_avatar(
+    spec: AvatarSpec, cameras: Cameras, settings: RenderSettings, cache_dir: Path
+) -> Rendered:
+    """Build the avatar of `spec` and draw it from every camera.
+
+    The body model is baked into `cache_dir` on first use. Raises ValueError when the cameras'
+    size is not the settings' and BuildError when the avatar cannot be built or comes out empty.
+    """
+    if (cameras.width, cameras.height) != (settings.size, settings.size):
+        raise ValueError(
+            f"cameras are {cameras.width} x {cameras.height} and settings.size is {settings.size}; "
+            "make both the same"
+        )
+    body = _body(cache_dir)
+    with _quiet(), tempfile.TemporaryDirectory(prefix="blender-") as folder:
+        build_scene(spec, body, subdivision=settings.subdivision)
+        _prepare(settings)
+        camera = _add_camera()
+        file = Path(folder) / "view.exr"
+        views = []
+        for k in range(len(cameras)):
+            _place(camera, cameras, k)
+            views.append(_encode(_draw(file)))
+        depth = None
+        if settings.depth:
+            _prepare_depth()
+            depths = []
+            for k in range(len(cameras)):
+                _place(camera, cameras, k)
+                depths.append(_draw(file))
+            values = np.stack(depths)
+            depth = np.where(values[..., 3] > 0.5, values[..., 0] / BOX_HALF_SIZE_M, 0.0)
+            depth = depth.astype(np.float32)
+    rgba = np.stack(views)
+    if not rgba[..., 3].any(axis=(1, 2)).all():
+        raise BuildError(
+            f"avatar {spec.seed} left a view empty; check that its cameras look at the box"
+        )
+    return Rendered(rgba=rgba, depth=depth)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Send file descriptor 1 to nowhere: Blender logs there from C."""
+    sys.stdout.flush()
+    keep = os.dup(1)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(keep, 1)
+        os.close(keep)
+        os.close(sink)
+
+
+def _prepare(settings: RenderSettings) -> None:
+    """Cycles on the CPU, fixed threads, no dither, no adaptivity: the same pixels every time."""
+    scene = bpy.context.scene
+    scene.render.engine = "CYCLES"
+    cycles = scene.cycles
+    cycles.device = "CPU"
+    cycles.seed = 0
+    cycles.use_animated_seed = False
+    cycles.samples = settings.samples
+    cycles.use_adaptive_sampling = False
+    cycles.use_light_tree = False
+    cycles.use_denoising = settings.denoise
+    cycles.denoiser = "OPENIMAGEDENOISE"
+    cycles.denoising_prefilter = "FAST"
+    cycles.denoising_quality = "BALANCED"
+    cycles.max_bounces = 6
+    cycles.diffuse_bounces = 3
+    cycles.glossy_bounces = 3
+    cycles.transparent_max_bounces = 16
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    scene.cycles_curves.shape = "RIBBONS"
+    scene.view_settings.view_transform = "Standard"
+    render = scene.render
+    render.film_transparent = True
+    render.dither_intensity = 0.0
+    render.use_persistent_data = True
+    render.threads_mode, render.threads = "FIXED", settings.threads
+    render.resolution_x = render.resolution_y = settings.size
+    render.resolution_percentage = 100
+    render.use_compositing = render.use_sequencer = False
+    render.image_settings.file_format = "OPEN_EXR"
+    render.image_settings.color_depth = "32"
+    render.image_settings.color_mode = "RGBA"
+
+
+def _prepare_depth() -> None:
+    """Every surface shines with its distance along the view axis; one sample at pixel centres."""
+    scene = bpy.context.scene
+    g = Graph("depth")
+    distance = g.call("ShaderNodeCameraData").outputs["View Z Depth"]
+    colour = g.call("ShaderNodeCombineColor", {0: distance, 1: distance, 2: distance}).outputs[0]
+    scene.view_layers[0].material_override = g.surface(
+        g.call("ShaderNodeEmission", {"Color": colour}).outputs[0]
+    )
+    scene.cycles.samples = 1
+    scene.cycles.use_denoising = False
+    scene.cycles.pixel_filter_type = "BOX"
+    scene.cycles.filter_width = 0.01
+
+
+def _add_camera() -> bpy.types.Object:
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    bpy.context.scene.collection.objects.link(camera)
+    bpy.context.scene.camera = camera
+    camera.data.sensor_fit = "HORIZONTAL"
+    camera.data.clip_start, camera.data.clip_end = 0.01, 20.0
+    return camera
+
+
+def _place(camera: bpy.types.Object, cameras: Cameras, index: int) -> None:
+    intrinsics = cameras.intrinsics[index]
+    camera.matrix_world = Matrix(blender_matrix_from_camera(cameras.camera_to_world[index]))
+    camera.data.angle = float(2 * np.arctan(cameras.width / 2 / intrinsics[0, 0]))
+    camera.data.shift_x = float((cameras.width / 2 - intrinsics[0, 2]) / cameras.width)
+    camera.data.shift_y = float((intrinsics[1, 2] - cameras.height / 2) / cameras.width)
+
+
+def _draw(file: Path) -> np.ndarray:
+    """Render the scene: linear premultiplied RGBA (H, W, 4) float32, first row on top."""
+    bpy.context.scene.render.filepath = str(file)
+    bpy.ops.render.render(write_still=True)
+    image = bpy.data.images.load(str(file))
+    image.colorspace_settings.name = "Non-Color"
+    width, height = image.size
+    pixels = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    bpy.data.images.remove(image)
+    file.unlink()
+    return pixels.reshape(height, width, 4)[::-1]
+
+
+def _encode(pixels: np.ndarray) -> np.ndarray:
+    """Linear premultiplied floats (H, W, 4) to sRGB uint8 with straight alpha."""
+    alpha = np.clip(pixels[..., 3:], 0.0, 1.0)
+    light = np.clip(pixels[..., :3] / np.maximum(alpha, 1e-4), 0.0, 1.0)
+    curve = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    out = np.rint(np.concatenate([curve, alpha], axis=-1) * 255).astype(np.uint8)
+    out[out[..., 3] == 0] = 0
+    return out
