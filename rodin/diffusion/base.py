@@ -60,10 +60,11 @@ class BaseSystem(nn.Module):
         mean: Tensor | Sequence[float],
         std: Tensor | Sequence[float],
     ) -> None:
+        """`mean` and `std` of the dataset: see PlaneStatistics; its mean map may have any size."""
         super().__init__()
         self.settings = settings
         self.schedule = Schedule(settings.schedule)
-        self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels)
+        self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels, settings.size)
         self.unet = TriplaneUNet(settings.unet)
         self.encoder = PortraitEncoder(settings.encoder)
 

@@ -101,10 +101,11 @@ class UpsamplerSystem(nn.Module):
         mean: Tensor | Sequence[float],
         std: Tensor | Sequence[float],
     ) -> None:
+        """`mean` and `std` of the dataset: see PlaneStatistics; its mean map may have any size."""
         super().__init__()
         self.settings = settings
         self.schedule = Schedule(settings.schedule)
-        self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels)
+        self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels, settings.size)
         self.unet = TriplaneUNet(settings.unet)
         # In a tuple, so that they are no submodules: not saved, averaged or trained.
         self._frozen: tuple[TriplaneDecoder, PerceptualDistance | None] | None = None
@@ -193,6 +194,13 @@ class UpsamplerSystem(nn.Module):
                 parts["perceptual"] = perceptual.to(rgb.device)(rgb, target.rgb).mean()
         return parts
 
+    def _normalise_low(self, low: Tensor) -> Tensor:
+        """Raw low-resolution planes, normalised by the statistics as they are at that size."""
+        mean = self.statistics.mean
+        if mean.shape[-1] > 1:
+            mean = triplane.resize(mean[None], self.settings.low_size)[0]
+        return (low - mean) / self.statistics.std
+
     def _predict(self, noisy: Tensor, t: Tensor, condition: Tensor, strength: Tensor) -> Tensor:
         """y_0 (B, 3, C, S, S) in float32."""
         resized = triplane.resize(condition, self.settings.size)
@@ -206,7 +214,8 @@ class UpsamplerSystem(nn.Module):
         """
         if not 0 <= strength <= 1:
             raise ValueError(f"upsampler strength is {strength}; it must lie in [0, 1]")
-        condition = self.statistics.normalise(triplane.resize(low.float(), self.settings.low_size))
+        low = triplane.resize(low.float(), self.settings.low_size)
+        condition = self._normalise_low(low)
         told = condition.new_full((condition.shape[0],), strength)
 
         def denoise(noisy: Tensor, t: Tensor) -> Prediction:
