@@ -1,0 +1,256 @@
+"""Ray: join the cluster of a job or start a local one, and run units of work on an actor pool."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import pickle
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from infra.child import RecycledProcess, WorkerDied
+
+__all__ = ["RecycledProcess", "WorkerDied", "connect", "run_units"]
+
+_STORE_BYTES = 1 << 30  # object store of a local Ray: results are small dicts
+_TRIES = 4  # of a unit whose error says that it is transient
+_DEATHS = 3  # a unit may kill its worker so often before the run stops
+
+
+class RemoteError(Exception):
+    """Carries the traceback of a worker as the cause of the error raised here."""
+
+
+@contextlib.contextmanager
+def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Any]:
+    """A Ray session for the block; yields the `ray` module.
+
+    Inside an open session it joins that and leaves it open. Otherwise it joins the cluster at
+    `address` or RAY_ADDRESS (set in every Ray job), or starts a local Ray with one CPU more than
+    the machine (or `cpus`), so that a pool of one actor per core never takes every CPU.
+    `address="local"` always starts one. Only what was started here is shut down.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    target = address or os.environ.get("RAY_ADDRESS") or "local"
+    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    if target != "local":
+        try:
+            ray.init(address=target, **quiet)
+        except ConnectionError as error:
+            raise ConnectionError(
+                f"no Ray cluster at {target} ({str(error).splitlines()[0][:120]}); "
+                "check --address and RAY_ADDRESS, or leave both out for a local Ray"
+            ) from None
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+        return
+    # Sockets live in this folder and their paths may have 107 characters: keep it short.
+    folder = tempfile.mkdtemp(prefix="rodin-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cpus or (os.cpu_count() or 1) + 1,
+            include_dashboard=False,
+            object_store_memory=_STORE_BYTES,
+            _temp_dir=folder,
+            **quiet,
+        )
+        yield ray
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Runner:
+    """What Ray Data calls: makes the worker once an actor, then runs one unit a call."""
+
+    def __init__(self, worker_cls: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._make = lambda: worker_cls(*arguments)
+        self._worker: Any = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        answers = []
+        for data in batch["unit"]:
+            try:
+                answers.append(pickle.dumps(("done", self._run(pickle.loads(data)))))
+            except Exception as error:
+                answers.append(_packed_error(error))
+        return {"answer": answers}
+
+    def _run(self, unit: Any) -> Any:
+        for attempt in range(_TRIES):
+            try:
+                if self._worker is None:
+                    self._worker = self._make()
+                return self._worker(unit)
+            except Exception as error:
+                if not getattr(error, "transient", False) or attempt == _TRIES - 1:
+                    raise
+            time.sleep(4.0**attempt)
+        raise AssertionError("unreachable")
+
+
+def _packed_error(error: Exception) -> bytes:
+    """The error itself where it can travel, otherwise its text."""
+    text = traceback.format_exc()
+    try:
+        data = pickle.dumps(("failed", (error, text)))
+        pickle.loads(data)
+    except Exception:
+        plain = RuntimeError(f"{type(error).__name__}: {error}")
+        data = pickle.dumps(("failed", (plain, text)))
+    return data
+
+
+def run_units(
+    units: Sequence[Any],
+    worker_cls: Callable[..., Any],
+    arguments: tuple[Any, ...] = (),
+    *,
+    actors: int,
+    cpus_per_actor: float = 1.0,
+    gpus_per_actor: float = 0.0,
+    name: str = "units",
+    noun: str = "avatar",
+    progress: Callable[[int, int], None] | bool = True,
+) -> Iterator[dict[str, Any]]:
+    """`worker_cls(*arguments)(unit)` for each unit on a pool of actors; results as they come.
+
+    A result is a small dict. An exception of a worker stops the run and is raised here, with the
+    worker's traceback as its cause; one whose `transient` is true is retried with backoff first.
+    A worker that dies is replaced and its unit run again, so that work must be repeatable.
+    `progress` is True for a bar, False, or a callable of (done, total) in `noun`s: the keys of
+    the units, or the units themselves where they have none.
+    """
+    todo = list(units)
+    if not todo:
+        return
+    sizes = [_size(unit) for unit in todo]
+    with _Progress(progress, sum(sizes), name, noun) as advance:
+        done = 0
+        dataset = _dataset(
+            todo, worker_cls, arguments, min(actors, len(todo)), cpus_per_actor, gpus_per_actor
+        )
+        rows = dataset.iter_batches(batch_size=1, prefetch_batches=0, batch_format="numpy")
+        for batch in rows:
+            for index, data in zip(batch["index"], batch["answer"], strict=True):
+                kind, value = pickle.loads(data)
+                if kind == "failed":
+                    error, text = value
+                    raise error from RemoteError(f"in a worker of {name}:\n{text}")
+                done += 1
+                advance(sizes[int(index)])
+                yield value
+        if done != len(todo):
+            raise RuntimeError(
+                f"{name}: {done} of {len(todo)} units came back; run the same command again"
+            )
+
+
+def _size(unit: Any) -> int:
+    keys = getattr(unit, "keys", None)
+    return len(keys) if isinstance(keys, (tuple, list)) else 1
+
+
+def _dataset(
+    units: list[Any],
+    worker_cls: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    actors: int,
+    cpus: float,
+    gpus: float,
+) -> Any:
+    """The Ray Data plan: one block a unit, a fixed pool of actors, no bars of its own."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = 0
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    _check_room(actors, cpus, gpus)
+    items = [{"index": i, "unit": pickle.dumps(unit)} for i, unit in enumerate(units)]
+    return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        _Numbered,
+        fn_constructor_args=(worker_cls, arguments),
+        batch_size=1,
+        batch_format="numpy",
+        compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
+        num_cpus=cpus,
+        num_gpus=gpus,
+        max_restarts=_DEATHS * math.ceil(len(units) / actors),
+        max_task_retries=_DEATHS,
+    )
+
+
+class _Numbered(_Runner):
+    """Hands the index of the unit on, so that the driver knows which is done."""
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {"index": batch["index"], **super().__call__(batch)}
+
+
+def _check_room(actors: int, cpus: float, gpus: float) -> None:
+    """Ray waits forever for what no node has; say so instead. Autoscaling clusters may grow."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if os.environ.get("RAY_ADDRESS") or not nodes:
+        return
+    for kind, need in (("CPU", cpus), ("GPU", gpus)):
+        most = max(node.get(kind, 0.0) for node in nodes)
+        if need > most:
+            raise ValueError(
+                f"a worker asks for {need:g} {kind}, the largest node has {most:g}; "
+                "lower the resources of a worker"
+            )
+    total = sum(node.get("CPU", 0.0) for node in nodes)
+    if actors * cpus > total:
+        raise ValueError(
+            f"{actors} workers of {cpus:g} CPU need more than the {total:g} there are; "
+            "lower the number of workers"
+        )
+
+
+class _Progress:
+    """Our one bar, or the caller's callable, or nothing."""
+
+    def __init__(
+        self, how: Callable[[int, int], None] | bool, total: int, name: str, noun: str
+    ) -> None:
+        self.how, self.total, self.name, self.noun = how, total, name, noun
+        self.done = 0
+        self.bar: Any = None
+
+    def __enter__(self) -> Callable[[int], None]:
+        if self.how is True:
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=self.total, desc=self.name, unit=f" {self.noun}", dynamic_ncols=True
+            )
+        return self.advance
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(count)
+        elif callable(self.how):
+            self.how(self.done, self.total)
+
+    def __exit__(self, *exc: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
