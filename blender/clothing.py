@@ -20,10 +20,10 @@ def garment_object(garment: GarmentMesh, clothes: Clothes) -> bpy.types.Object:
     mesh = bpy.data.meshes.new("clothes")
     mesh.from_pydata(garment.vertices.tolist(), [], garment.triangles.tolist())
     mesh.polygons.foreach_set("use_smooth", np.ones(len(garment.triangles), bool))
-    trim = np.zeros((len(garment.npos), 3))
-    trim[:, 0] = neckline(garment.npos, clothes.garment)
-    trim[:, 1] = seams(garment.npos)
-    for name, values in (("weave", weave(garment.npos)), ("trim", trim), ("npos", garment.npos)):
+    sleeve, ridge = seams(garment.npos)
+    trim = np.stack([neckline(garment.npos, clothes.garment), sleeve, ridge], axis=1)
+    body, arm = weave(garment.npos)
+    for name, values in (("weave", body), ("weave_arm", arm), ("trim", trim)):
         attribute = mesh.attributes.new(name, "FLOAT_VECTOR", "POINT")
         attribute.data.foreach_set("vector", values.astype(np.float32).reshape(-1))
     fabric = Fabric(

@@ -38,34 +38,27 @@ def neckline(npos: np.ndarray, garment: str) -> np.ndarray:
     return out
 
 
-def seams(npos: np.ndarray) -> np.ndarray:
-    """Distance (N,) from the nearest seam: sleeve set-ins, then the shoulders' ridge."""
+def seams(npos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distance past the sleeve's seam (N,), and distance from the shoulder's (N,)."""
     x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
-    sleeve = x - _seam_x(y)
-    ridge = np.where((sleeve < 0) & (y > -20.0), np.abs(z - _RIDGE), 9.0)
-    return np.minimum(np.abs(sleeve), ridge)
+    sleeve = x - (16.4 - 0.012 * (y + 25.0) ** 2)
+    return sleeve, np.abs(z - _RIDGE) + 3.0 * np.maximum(-20.0 - y, 0.0)
 
 
-def _seam_x(y: np.ndarray) -> np.ndarray:
-    """Where the sleeve is set in, cm from the middle, at height y."""
-    return 16.4 - 0.012 * (y + 25.0) ** 2
+def weave(npos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates on the cloth, cm: (across, down, round the neck) (N, 3) for body and sleeves.
 
-
-def weave(npos: np.ndarray) -> np.ndarray:
-    """Coordinates on the cloth (N, 3), cm: across, down, and round the neck (for ribs).
-
-    Patterns made of the first two keep their size on the flat of the shoulders, where height alone
-    hardly changes, and turn with the arm on the sleeves; they break at the seams, as sewn cloth does.
+    Both are continuous; the shader changes from one to the other at the sleeve's seam. Patterns
+    made of the first two keep their size on the flat of the shoulders, where height alone hardly
+    changes, and turn with the arm on the sleeves.
     """
     x, y, z = npos.T
     side = np.abs(x)
     ramp = np.clip((y + 21.0) / 5.0, 0.0, 1.0)
     ramp = ramp * ramp * (3 - 2 * ramp)
-    depth = np.where(z > _RIDGE, 7.0 - z, z + 5.0)
-    down = -y - 0.8 * ramp * np.maximum(depth, 0.0)
+    down = -y - 0.8 * ramp * np.maximum(6.6 - np.abs(z - _RIDGE), 0.0)
     along = ((side - 16.0) - (y + 16.0)) * np.sqrt(0.5)
-    round_arm = 5.0 * np.arctan2(z - 0.5, (y + 17.0) + (side - 17.0))
-    sleeve = side > _seam_x(y)
-    across = np.where(sleeve, round_arm, x)
-    ribs = np.arctan2(x, z - 2.0) * 6.0
-    return np.stack([across, np.where(sleeve, along, down), ribs], axis=1)
+    over = ((side - 17.0) + (y + 17.0)) * np.sqrt(0.5)  # up across the arm
+    round_arm = 5.5 * np.arctan2(np.abs(z - 0.5), over + 5.0)
+    ribs = 6.0 * np.arctan2(side, z - 2.0)
+    return np.stack([x, down, ribs], axis=1), np.stack([round_arm, along, ribs], axis=1)

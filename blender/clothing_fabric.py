@@ -1,4 +1,8 @@
-"""Cloth shaders. They read the point attributes `weave` (cm on the cloth) and `trim` (cm)."""
+"""Cloth shaders.
+
+They read the point attributes `weave` and `weave_arm` (cm on the cloth) and `trim` (cm from the
+neckline, past the sleeve's seam, from the shoulder's seam).
+"""
 
 from __future__ import annotations
 
@@ -84,19 +88,27 @@ def fabric_material(fabric: Fabric) -> bpy.types.Material:
     material.use_nodes = True
     graph = _Graph(material.node_tree)
     surface = material.node_tree.nodes["Principled BSDF"]
-    weave = graph.node("ShaderNodeAttribute", attribute_name="weave").outputs["Vector"]
+    torso = graph.node("ShaderNodeAttribute", attribute_name="weave").outputs["Vector"]
+    arm = graph.node("ShaderNodeAttribute", attribute_name="weave_arm").outputs["Vector"]
     trim = graph.node("ShaderNodeAttribute", attribute_name="trim").outputs["Vector"]
-    split = graph.node("ShaderNodeSeparateXYZ")
-    graph.put(weave, split.inputs[0])
     edge = graph.node("ShaderNodeSeparateXYZ")
     graph.put(trim, edge.inputs[0])
-    neck, seam = edge.outputs[0], edge.outputs[1]
+    neck, past, ridge = edge.outputs
+    on_arm = graph.math("GREATER_THAN", past, 0.0)
+    chosen = graph.node("ShaderNodeMix", data_type="VECTOR")
+    for value, socket in ((on_arm, 0), (torso, 4), (arm, 5)):
+        graph.put(value, chosen.inputs[socket])
+    weave = chosen.outputs[1]
+    split = graph.node("ShaderNodeSeparateXYZ")
+    graph.put(weave, split.inputs[0])
+    shoulder = graph.math("ADD", ridge, graph.math("MULTIPLY", on_arm, 9.0))
+    seam = graph.math("MINIMUM", graph.math("ABSOLUTE", past), shoulder)
 
     body = graph.ramp(neck, fabric.collar - 0.06, fabric.collar + 0.06)
     plain = (*(0.92 * c for c in fabric.colour), 1.0)
     colour = graph.mix(body, plain, _pattern(graph, fabric, split.outputs[0], split.outputs[1]))
     collar_line = graph.math("ABSOLUTE", graph.math("SUBTRACT", neck, fabric.collar))
-    stitch = graph.math("MINIMUM", graph.math("ABSOLUTE", seam), collar_line)
+    stitch = graph.math("MINIMUM", seam, collar_line)
     flat = graph.ramp(stitch, 0.02, 0.16)  # 0 in the groove of a seam
     shade = graph.math("MULTIPLY_ADD", flat, 0.22, 0.78)
     # A worn cloth is never one even colour.

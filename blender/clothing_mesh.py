@@ -28,9 +28,9 @@ class Fit:
 
 
 FITS: dict[str, Fit] = {
-    "tshirt": Fit(ease=0.0045, thickness=0.0022, collar=1.9, collar_rise=0.0008, drape=10),
+    "tshirt": Fit(ease=0.0045, thickness=0.0022, collar=1.6, collar_rise=0.0008, drape=10),
     "vneck": Fit(ease=0.0045, thickness=0.0022, collar=1.6, collar_rise=0.0008, drape=10),
-    "sweater": Fit(ease=0.0075, thickness=0.0040, collar=2.4, collar_rise=0.0018, drape=18),
+    "sweater": Fit(ease=0.0075, thickness=0.0040, collar=2.1, collar_rise=0.0018, drape=18),
     "turtleneck": Fit(ease=0.0060, thickness=0.0035, collar=4.6, collar_rise=0.0045, drape=14),
     "hoodie": Fit(ease=0.0090, thickness=0.0045, collar=1.4, collar_rise=0.0010, drape=22),
 }

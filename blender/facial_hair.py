@@ -122,7 +122,7 @@ def beard_strands(
     chin = smoothstep(6.0, 2.0, x) * smoothstep(-8.0, -11.0, y)
     moustache = smoothstep(-7.4, -6.4, y) * smoothstep(3.4, 2.4, x)
     side = smoothstep(-7.0, -2.0, y)
-    lengths = 0.011 + 0.013 * chin - 0.003 * moustache - 0.006 * side * (1 - moustache)
+    lengths = 0.009 + 0.010 * chin - 0.002 * moustache - 0.005 * side * (1 - moustache)
     lengths = lengths * rng.uniform(0.75, 1.1, len(npos)) * length
     edge = 0.35 + 0.65 * np.minimum(beard_density(npos), 1.0)  # shorter towards the outline
     start = _unit(0.75 * normals + comb)

@@ -11,17 +11,19 @@ from blender.clothing_mesh import GarmentMesh
 from blender.facial_hair import beard_strands, brow_strands, lash_strands
 from blender.figure import Figure
 from blender.hair_collide import Collider, make_collider
-from blender.hair_guides import HeadFrame, face_shadow, march
+from blender.hair_guides import HeadFrame, face_shadow, march, throat_shadow
 from blender.hair_material import curves_object, hair_material, strand_colours
 from blender.hair_nodes import Scalp, grow
 from blender.hair_scalp import make_scalp, pick_roots
 from blender.hair_styles import BALD, STYLES, Style
+from blender.hair_tied import band_strands, bun_strands, tail_strands
 from blender.spec_types import AvatarSpec, Hair, linear
 from blender.streams import generator
 
 GUIDES = 420
 LOWEST = -0.283  # m about the eyes: strands end above, inside the unit box
-WIDEST = 0.235  # m from the middle, likewise
+_KNEE = np.array([0.190, 0.195, 0.165])  # m from the middle, where squeezing into the box starts
+_LIMIT = np.array([0.232, 0.243, 0.194])  # m, never reached
 _LASH_RGB = (0.012, 0.010, 0.009)  # linear
 
 
@@ -46,10 +48,19 @@ def finish(strands: np.ndarray, style: Style, frame: HeadFrame, collider: Collid
     shadow = face_shadow(t)
     if style.fringe is not None:
         shadow = shadow * (t[..., 1] < style.fringe - 1.0)
+    shadow = np.maximum(shadow, throat_shadow(t))
     on_face = (shadow > 0.5).any(axis=1) & (style.lengths[-1][1] > 0.02)
-    out = out[~on_face]
-    inside = (out[..., 2] > LOWEST) & (np.abs(out[..., :2]) < WIDEST).all(axis=-1)
-    return out[inside.all(axis=1)]
+    out = squeeze(out[~on_face])
+    return out[(out[..., 2] > LOWEST).all(axis=1)]
+
+
+def squeeze(points: np.ndarray) -> np.ndarray:
+    """Press points (..., 3) softly into the box's sides, back and top; the inside stays put."""
+    room = _LIMIT - _KNEE
+    over = np.maximum(np.abs(points) - _KNEE, 0.0)
+    pressed = np.sign(points) * (np.minimum(np.abs(points), _KNEE) + room * np.tanh(over / room))
+    pressed[..., 2] = np.where(points[..., 2] < 0, points[..., 2], pressed[..., 2])
+    return pressed
 
 
 def scalp_strands(
@@ -96,13 +107,20 @@ def head_hair(
     scalp = make_scalp(
         figure.vertices, figure.skin, figure.npos, hair.style, recede=hair.recede, part=style.part
     )
-    points = scalp_strands(
-        style, scalp, figure.frame, person_collider(figure, garment), seed=seed,
-        length_scale=hair.length,
-    )  # fmt: skip
-    rng = generator(seed, "hair.colour")
-    colours = strand_colours(linear(hair.rgb), hair.grey, len(points), rng)
-    return [Strands("hair", points, colours, style.radius, 0.4, hair.roughness)]
+    frame, collider = figure.frame, person_collider(figure, garment)
+    sets = {"hair": scalp_strands(style, scalp, frame, collider, seed=seed, length_scale=hair.length)}
+    if style.tie is not None:
+        rng = generator(seed, "hair.tied")
+        hang = bun_strands if style.tied == "bun" else tail_strands
+        sets["tied"] = squeeze(hang(style.tie, frame, collider, rng, hair.length))
+        sets["band"] = band_strands(style.tie, frame, collider, rng)
+    out = []
+    for name, points in sets.items():
+        rng = generator(seed, f"{name}.colour")
+        colours = strand_colours(linear(hair.rgb), hair.grey, len(points), rng)
+        radius = style.radius if name == "hair" else 0.00045
+        out.append(Strands(name, points, colours, radius, 0.4, hair.roughness))
+    return out
 
 
 def face_hair(figure: Figure, spec: AvatarSpec) -> list[Strands]:

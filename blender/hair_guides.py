@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender.hair_collide import Collider
-from blender.hair_mask import smoothstep
+from blender.hair_mask import ripple, smoothstep
 from blender.hair_styles import Style
 
 STEPS = 40  # of the march, a strand; each strand has steps of its own length
@@ -51,6 +51,12 @@ def face_shadow(t: np.ndarray) -> np.ndarray:
     return width * smoothstep(8.6, 10.2, t[..., 2]) * smoothstep(7.4, 6.4, t[..., 1])
 
 
+def throat_shadow(t: np.ndarray) -> np.ndarray:
+    """1 in the space before the throat (template cm), under the chin and above the chest."""
+    width = smoothstep(5.6, 4.4, np.abs(t[..., 0]))
+    return width * smoothstep(3.0, 4.5, t[..., 2]) * smoothstep(-8.0, -9.0, t[..., 1])
+
+
 def _field(style: Style, side: np.ndarray, lead: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Combing directions (N, 3) in head axes at template points t (N, 3).
 
@@ -69,7 +75,7 @@ def _field(style: Style, side: np.ndarray, lead: np.ndarray, t: np.ndarray) -> n
     out[:, 2] = top * forward + (1 - top) * flank_forward
     # Hair at the sides parts round the ear's front and never turns onto the cheek.
     if style.fringe is None:
-        shadow = face_shadow(t)
+        shadow = np.maximum(face_shadow(t), throat_shadow(t))
         out[:, 0] += 1.6 * shadow * np.sign(t[:, 0])
         out[:, 2] -= 1.2 * shadow
     # Below the chin: keep to the neck, fall before or behind the shoulders.
@@ -108,7 +114,7 @@ def march(
     """Grow one guide from each root: roots, normals (N, 3) -> (N, style.points, 3), metres."""
     count = len(roots)
     t0 = frame.to_template(roots)
-    lengths = strand_lengths(style, t0) * length_scale * rng.uniform(0.92, 1.08, count)
+    lengths = strand_lengths(style, t0) * length_scale * rng.uniform(1 - style.spread, 1 + style.spread, count)
     parting = style.part if style.part is not None else 0.0
     side = np.where(t0[:, 0] >= parting, 1.0, -1.0)
     lead = smoothstep(7.0, 9.0, t0[:, 2] + rng.normal(0, 0.6, count))
@@ -136,7 +142,25 @@ def march(
         path[k + 1] = collider.push_out(here + step[:, None] * heading, np.minimum(level, arc))
         moved = path[k + 1] - here
         heading = _unit(moved + 1e-9)
-    return _trim(path.transpose(1, 0, 2), style, frame, _cut_height(style, t0, rng))
+    guides = _trim(path.transpose(1, 0, 2), style, frame, _cut_height(style, t0, rng))
+    return _wave(guides, style, t0, collider) if style.wave is not None else guides
+
+
+def _wave(
+    guides: np.ndarray, style: Style, roots: np.ndarray, collider: Collider
+) -> np.ndarray:
+    """Bend guides (N, K, 3) into waves whose phase drifts slowly over the scalp."""
+    assert style.wave is not None
+    amplitude, length = style.wave
+    tangent = _unit(np.gradient(guides, axis=1))
+    _, outward = collider.query(guides)
+    across = _unit(np.cross(tangent, outward))
+    gaps = np.linalg.norm(np.diff(guides, axis=1), axis=2)
+    arc = np.concatenate([np.zeros((len(guides), 1)), np.cumsum(gaps, axis=1)], axis=1)
+    phase = 2 * np.pi * (arc / length) + 2.5 * ripple(roots, 9.0)[:, None]
+    swing = amplitude * smoothstep(0.02, 0.10, arc)
+    sideways = (swing * np.sin(phase))[..., None] * across
+    return guides + sideways + (0.45 * swing * (1 + np.cos(phase)))[..., None] * outward
 
 
 def _trim(path: np.ndarray, style: Style, frame: HeadFrame, cut: np.ndarray) -> np.ndarray:

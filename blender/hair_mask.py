@@ -43,17 +43,32 @@ def hairline_height(npos: np.ndarray, recede: float = 0.0) -> np.ndarray:
 
 def ear_weight(npos: np.ndarray) -> np.ndarray:
     """1 on the ears and the skin just behind them."""
-    x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
+    y, z = npos[:, 1], npos[:, 2]
     box = smoothstep(2.3, 3.0, z) * smoothstep(6.9, 6.5, z)
     return box * smoothstep(2.0, 1.5, y) * smoothstep(-5.4, -4.8, y)
 
 
-def scalp_density(npos: np.ndarray, style: str = "short", recede: float = 0.0) -> np.ndarray:
-    """Weight (N,) of scalp hair; zero everywhere for the style 'bald'."""
+def scalp_density(
+    npos: np.ndarray, style: str = "short", recede: float = 0.0, grow: float = 0.0
+) -> np.ndarray:
+    """Weight (N,) of scalp hair; zero everywhere for the style 'bald'.
+
+    `grow` cm moves the edge outwards: strands root a little past the tint beneath them.
+    """
     if style == "bald":
         return np.zeros(len(npos))
     edge = hairline_height(npos, recede) + 0.22 * ripple(npos, 2.3)
-    return smoothstep(-_SOFT, _SOFT, npos[:, 1] - edge) * (1.0 - ear_weight(npos))
+    return smoothstep(-_SOFT, _SOFT, npos[:, 1] - edge + grow) * (1.0 - ear_weight(npos))
+
+
+def rooting(npos: np.ndarray, part: float | None, recede: float = 0.0) -> np.ndarray:
+    """How thickly strands root (N,), up to 1: most along the front hairline and the parting."""
+    above = npos[:, 1] - hairline_height(npos, recede)
+    front = smoothstep(2.2, 0.6, above) * smoothstep(8.0, 10.0, npos[:, 2])
+    crown = np.zeros(len(npos))
+    if part is not None:
+        crown = smoothstep(1.4, 0.4, np.abs(npos[:, 0] - part)) * smoothstep(3.0, 6.0, npos[:, 1])
+    return 0.55 + 0.45 * np.maximum(front, crown)
 
 
 # The middle line of a brow from the nose outwards, cm: x, y, half height, combing angle (degrees).
@@ -79,9 +94,9 @@ def beard_density(npos: np.ndarray) -> np.ndarray:
     x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
     wobble = 0.2 * ripple(npos, 1.7)
     # The upper edge falls from the ear's front to below the corner of the mouth's height.
-    cheek = np.interp(x, [2.0, 3.2, 4.6, 5.8, 6.6, 7.4], [-5.4, -5.9, -5.6, -4.4, -2.2, 0.5])
-    out = smoothstep(0.35, -0.35, y - cheek + wobble)
-    out = out * smoothstep(-13.6, -12.4, y + wobble)  # the lower edge, under the jaw
+    cheek = np.interp(x, [2.0, 3.2, 4.6, 5.8, 6.6, 7.4], [-5.5, -6.4, -6.6, -5.4, -2.6, 0.3])
+    out = smoothstep(0.6, -0.6, y - cheek + wobble)
+    out = out * smoothstep(-13.2, -11.6, y + wobble)  # the lower edge, under the jaw
     out = out * smoothstep(5.6, 6.6, z + 0.3 * np.maximum(-y - 8.0, 0.0))
     return out * (1.0 - lip_weight(npos)) * (1.0 - 0.75 * _soul_gap(x, y))
 

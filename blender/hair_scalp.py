@@ -5,10 +5,11 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from blender.hair_mask import scalp_density
+from blender.hair_mask import rooting, scalp_density
 from blender.hair_nodes import Scalp
 
 _CENTRE = np.array([0.0, 3.0, 5.5])  # cm, template point from which the whole scalp is visible
+_PAST_TINT = 0.45  # cm that strands root past the tint, so that no bare tint shows
 SINK = 0.0004  # m that roots lie under the skin, so that no gap shows
 
 
@@ -24,7 +25,7 @@ def scalp_uv(npos: np.ndarray) -> np.ndarray:
 def subdivide(
     vertices: np.ndarray, faces: np.ndarray, npos: np.ndarray, levels: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Blender's own subdivision: vertices (N, 3) m, faces (F, 4), npos -> finer ones and normals."""
+    """Blender's own subdivision of vertices (N, 3) m, faces (F, 4), npos; also the normals."""
     used, local = np.unique(faces, return_inverse=True)
     mesh = bpy.data.meshes.new("subdivide")
     mesh.from_pydata(vertices[used].tolist(), [], local.reshape(faces.shape).tolist())
@@ -68,14 +69,14 @@ def make_scalp(
     With `part` (cm) the patch is torn in two along x = part, and the node groups then blend no
     strand from guides on both sides.
     """
-    coarse = scalp_density(npos, style, recede) > 0
+    coarse = scalp_density(npos, style, recede, _PAST_TINT) > 0
     near = coarse[faces].any(axis=1)
     ring = np.zeros(len(npos), bool)
     ring[faces[near]] = True  # two rings more, so that subdivision sees the true neighbours
     ring[faces[ring[faces].any(axis=1)]] = True
     patch = faces[ring[faces].any(axis=1)]
     points, quads, fine, normals = subdivide(vertices, patch, npos, levels)
-    density = scalp_density(fine, style, recede)
+    density = scalp_density(fine, style, recede, _PAST_TINT)
     quads = quads[(density[quads] > 0).any(axis=1)]
     if part is not None:
         left = fine[quads, 0].mean(axis=1) < part
@@ -87,7 +88,7 @@ def make_scalp(
         vertices=points[used] - SINK * normals[used],
         faces=local.reshape(quads.shape),
         uv=scalp_uv(fine[used]),
-        density=density[used],
+        density=(density * rooting(fine, part, recede))[used],
         npos=fine[used],
         normals=normals[used],
     )

@@ -30,34 +30,38 @@ class Style:
     clump: tuple[float, float] = (0.010, 0.35)  # (size in m, 0..1 strength)
     curl: tuple[float, float] | None = None  # (radius in m, turns a strand)
     frizz: float = 0.0004  # m
+    wave: tuple[float, float] | None = None  # (amplitude, wavelength) in m, shared by neighbours
+    tied: str | None = None  # what hangs on the tie: 'bun' or 'tail'
+    spread: float = 0.08  # relative spread of the lengths
     tint: float = 0.75  # 0..1, how strongly the skin beneath takes the hair's colour
 
 
 _BUZZ = Style(
     lengths=((-9, 0.0025), (-2, 0.004), (6, 0.006), (12, 0.007)),
     layer=(0.001, 0.004), rise=0.75, hug=0.2, flank=(0.8, -0.2), sweep=(0.0, 0.6), wild=0.25,
-    density=260_000.0, radius=0.00030, points=4, clump=(0.004, 0.0), frizz=0.0, tint=0.8,
+    density=420_000.0, radius=0.00022, points=4, clump=(0.004, 0.0), frizz=0.0, tint=0.8,
 )  # fmt: skip
 _SHORT = Style(
     lengths=((-9, 0.006), (-3, 0.012), (3, 0.020), (6.5, 0.034), (9, 0.060), (12, 0.070)),
     layer=(0.003, 0.016), rise=0.8, spring=0.72, hug=0.7, gravity=0.15, sweep=(0.9, 0.45),
-    flank=(0.9, -0.35), part=-3.2, wild=0.10, clump=(0.012, 0.45), frizz=0.0006,
+    flank=(0.9, -0.35), part=-3.2, wild=0.09, clump=(0.012, 0.25), frizz=0.0006,
+    density=190_000.0,
 )  # fmt: skip
 _LONG = Style(
     lengths=((-9, 0.22), (0, 0.27), (6, 0.34), (12, 0.40)),
     layer=(0.002, 0.014), rise=0.6, spring=0.5, gravity=0.9, sweep=(0.8, -0.35),
-    flank=(0.9, -0.25), part=0.4, cut=-22.5, wild=0.04, points=24, clump=(0.014, 0.45),
-    frizz=0.0006, density=170_000.0,
+    flank=(0.9, -0.25), part=0.4, cut=-22.5, wild=0.04, points=24, clump=(0.012, 0.22),
+    frizz=0.0006, density=190_000.0,
 )  # fmt: skip
 _BOB = replace(
     _LONG, lengths=((-9, 0.07), (0, 0.15), (6, 0.24), (12, 0.30)), layer=(0.003, 0.020),
     cut=-10.5, part=2.6, points=20, clump=(0.016, 0.25), frizz=0.0004,
 )  # fmt: skip
 _CURLY = Style(
-    lengths=((-9, 0.018), (-4, 0.030), (2, 0.048), (8, 0.066), (12, 0.070)),
-    layer=(0.01, 0.03), rise=1.0, spring=0.86, hug=0.0, gravity=0.20, flank=(0.4, -0.5),
-    wild=0.18, density=120_000.0, radius=0.00040, points=12, clump=(0.010, 0.55),
-    curl=(0.0042, 3.2), frizz=0.0014,
+    lengths=((-9, 0.016), (-4, 0.028), (2, 0.044), (8, 0.060), (12, 0.064)),
+    layer=(0.01, 0.03), rise=1.0, spring=0.84, hug=0.0, gravity=0.30, flank=(0.4, -0.5),
+    wild=0.16, density=200_000.0, radius=0.00038, points=14, clump=(0.010, 0.36),
+    curl=(0.0055, 4.0), frizz=0.0016,
 )  # fmt: skip
 
 STYLES: dict[str, Style] = {
@@ -67,18 +71,18 @@ STYLES: dict[str, Style] = {
                      lengths=((-9, 0.008), (0, 0.022), (5, 0.05), (9, 0.085), (12, 0.09)),
                      flank=(0.5, -0.9), hug=0.95, frizz=0.0003),
     "long": _LONG,
-    "wavy": replace(_LONG, layer=(0.003, 0.020), curl=(0.0060, 3.4), clump=(0.020, 0.5),
-                    frizz=0.0010, cut=-21.0, part=-2.4),
+    "wavy": replace(_LONG, layer=(0.004, 0.024), wave=(0.0075, 0.055), clump=(0.014, 0.35),
+                    frizz=0.0010, cut=-21.0, part=-2.4, points=36),
     "fringe": replace(_LONG, fringe=1.4, part=None, cut=-19.0, clump=(0.014, 0.3)),
     "bob": _BOB,
     "curly": _CURLY,
-    "afro": replace(_CURLY, lengths=((-9, 0.025), (-4, 0.05), (2, 0.075), (8, 0.085), (12, 0.085)),
-                    gravity=0.0, flank=(0.05, -0.2), wild=0.10, curl=(0.0030, 7.0), frizz=0.0022,
-                    clump=(0.007, 0.35), density=140_000.0),
+    "afro": replace(_CURLY, lengths=((-9, 0.022), (-4, 0.045), (2, 0.064), (8, 0.070), (12, 0.070)),
+                    gravity=0.0, flank=(0.05, -0.2), wild=0.06, curl=(0.0036, 8.0), frizz=0.0030,
+                    clump=(0.006, 0.12), density=180_000.0, spread=0.03, points=16),
     "bun": Style(lengths=((-9, 0.16), (0, 0.2), (12, 0.2)), layer=(0.001, 0.006), rise=0.15,
-                 spring=0.4, hug=1.0, gravity=0.0, tie=(0.0, 8.2, -3.2), wild=0.02, points=16,
-                 clump=(0.010, 0.25), frizz=0.0002, density=180_000.0),
+                 spring=0.4, hug=1.0, gravity=0.0, tie=(0.0, 9.4, -1.4), wild=0.02, points=16,
+                 clump=(0.010, 0.2), frizz=0.0002, density=200_000.0, tied="bun"),
     "ponytail": Style(lengths=((-9, 0.16), (0, 0.2), (12, 0.2)), layer=(0.001, 0.006), rise=0.15,
-                      spring=0.4, hug=1.0, gravity=0.0, tie=(0.0, 4.6, -5.0), wild=0.02, points=16,
-                      clump=(0.010, 0.25), frizz=0.0002, density=180_000.0),
+                      spring=0.4, hug=1.0, gravity=0.0, tie=(0.0, 6.6, -3.4), wild=0.02, points=16,
+                      clump=(0.010, 0.2), frizz=0.0002, density=200_000.0, tied="tail"),
 }  # fmt: skip
