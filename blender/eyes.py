@@ -67,7 +67,7 @@ def _eye_colours(
     iris = np.array(linear(spec.eyes.rgb))
     pupil = spec.eyes.pupil
     t = np.clip((r - pupil) / (1 - pupil), 0, 1)
-    bright = (1.5 - 0.75 * t) * (1 + 0.14 * fibres / 1.6 * np.sin(np.pi * t))
+    bright = (1.3 - 0.55 * t) * (1 + 0.14 * fibres / 1.6 * np.sin(np.pi * t))
     ring = np.exp(-0.5 * ((t - 0.18) / 0.14) ** 2)[:, None]
     colour = iris * bright[:, None] * (1 + ring * (0.35, 0.18, -0.05))
     colour = colour * (1 - 0.75 * np.clip((t - 0.80) / 0.2, 0, 1))[:, None]

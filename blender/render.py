@@ -27,7 +27,6 @@ from rodin.conventions import BOX_HALF_SIZE_M, blender_matrix_from_camera
 class RenderSettings:
     """How an avatar is drawn."""
 
-    size: int = 128  # pixels a side; the cameras must agree
     samples: int = 8  # Cycles samples a pixel
     denoise: bool = True  # OpenImageDenoise; off makes pixels bit-identical between runs
     depth: bool = True  # also draw exact depth (one sample more)
@@ -36,8 +35,10 @@ class RenderSettings:
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("size", 8, 4096), ("samples", 1, 4096), ("threads", 1, 256), ("subdivision", 0, 3)
-        ):  # fmt: skip
+            ("samples", 1, 4096),
+            ("threads", 1, 256),
+            ("subdivision", 0, 3),
+        ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} is {getattr(self, name)}; use {low} to {high}")
 
@@ -65,18 +66,13 @@ def render_avatar(
 ) -> Rendered:
     """Build the avatar of `spec` and draw it from every camera.
 
-    The body model is baked into `cache_dir` on first use. Raises ValueError when the cameras'
-    size is not the settings' and BuildError when the avatar cannot be built or comes out empty.
+    The body model is baked into `cache_dir` on first use. Raises BuildError when the avatar cannot
+    be built or leaves a view empty.
     """
-    if (cameras.width, cameras.height) != (settings.size, settings.size):
-        raise ValueError(
-            f"cameras are {cameras.width} x {cameras.height} and settings.size is {settings.size}; "
-            "make both the same"
-        )
     body = _body(cache_dir)
     with _quiet(), tempfile.TemporaryDirectory(prefix="blender-") as folder:
         build_scene(spec, body, subdivision=settings.subdivision)
-        _prepare(settings)
+        _prepare(settings, cameras.width, cameras.height)
         camera = _add_camera()
         file = Path(folder) / "view.exr"
         views = []
@@ -117,7 +113,7 @@ def _quiet() -> Iterator[None]:
         os.close(sink)
 
 
-def _prepare(settings: RenderSettings) -> None:
+def _prepare(settings: RenderSettings, width: int, height: int) -> None:
     """Cycles on the CPU, fixed threads, no dither, no adaptivity: the same pixels every time."""
     scene = bpy.context.scene
     scene.render.engine = "CYCLES"
@@ -144,7 +140,7 @@ def _prepare(settings: RenderSettings) -> None:
     render.dither_intensity = 0.0
     render.use_persistent_data = True
     render.threads_mode, render.threads = "FIXED", settings.threads
-    render.resolution_x = render.resolution_y = settings.size
+    render.resolution_x, render.resolution_y = width, height
     render.resolution_percentage = 100
     render.use_compositing = render.use_sequencer = False
     render.image_settings.file_format = "OPEN_EXR"
@@ -199,10 +195,25 @@ def _draw(file: Path) -> np.ndarray:
 
 
 def _encode(pixels: np.ndarray) -> np.ndarray:
-    """Linear premultiplied floats (H, W, 4) to sRGB uint8 with straight alpha."""
+    """Linear premultiplied floats (H, W, 4) to sRGB uint8 with straight alpha.
+
+    The denoiser spreads colour but not alpha, so that on the outline colour over alpha may be far
+    too bright: there the colour is that of the 3 x 3 neighbourhood, weighted by alpha.
+    """
     alpha = np.clip(pixels[..., 3:], 0.0, 1.0)
-    light = np.clip(pixels[..., :3] / np.maximum(alpha, 1e-4), 0.0, 1.0)
+    near = _box3(pixels)
+    edge = alpha < 0.98
+    light = np.where(edge, near, pixels)
+    light = np.clip(light[..., :3] / np.maximum(light[..., 3:], 1e-4), 0.0, 1.0)
     curve = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
     out = np.rint(np.concatenate([curve, alpha], axis=-1) * 255).astype(np.uint8)
     out[out[..., 3] == 0] = 0
     return out
+
+
+def _box3(image: np.ndarray) -> np.ndarray:
+    """Mean of each pixel's 3 x 3 neighbourhood (H, W, C), the border repeated."""
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge").astype(np.float64)
+    parts = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return sum(parts[1:], parts[0]) / 9

@@ -75,7 +75,7 @@ def paint(npos: np.ndarray, masks: dict[str, np.ndarray], spec: AvatarSpec) -> d
     over(base * 0.35 + 0.65 * beard_rgb, beard * _BEARD_TINT[spec.beard.style])
     if spec.identity.gender < 0.5 and spec.beard.style == "none":
         over(base * (0.74, 0.76, 0.80), beard * 0.28)  # the shadow of a shave
-    tint = _SCALP_TINT.get(spec.hair.style, 0.72)
+    tint = _SCALP_TINT.get(spec.hair.style, 0.50)
     over(base * 0.25 + 0.75 * hair_rgb, scalp_density(npos, spec.hair.style, spec.hair.recede) * tint)
     over(base * 0.3 + 0.7 * np.array(linear(spec.brows.rgb)), brow_density(npos) * 0.45)
     lips = smoothstep(0.25, 0.75, masks["lips"])
