@@ -38,6 +38,7 @@ class UNetSettings:
     learned_variance: bool = False  # twice the output channels: prediction, variance fraction
     patch: int = 1  # texels folded into channels at the input, along each axis
     position_octaves: int = 0  # Fourier octaves of the texel position given as input; 0 = none
+    latent_map: int = 0  # texels along planes made of the latent for the stem; 0 = none
     dropout: float = 0.0  # share of features dropped in residual blocks
     checkpointing: bool = False  # recompute blocks when going backward: less memory, slower
 
@@ -61,6 +62,11 @@ class UNetSettings:
                     f"unet.head_channels is {self.head_channels}; it must divide the {channels} "
                     f"channels of attention level {level}"
                 )
+        if self.latent_map < 0 or (self.latent_map and not self.latent_dim):
+            raise ValueError(
+                f"unet.latent_map is {self.latent_map} and latent_dim {self.latent_dim}; "
+                "a map needs a latent: set latent_map to 0, or latent_dim above 0"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"unet.dropout is {self.dropout}; it must lie in [0, 1)")
 
@@ -206,6 +212,11 @@ class TriplaneUNet(nn.Module):
         self.embed_strength = _mlp(s.width, e) if s.strength_input else None
         channels_in = (s.plane_channels + s.condition_channels) * s.patch**2
         self.stem = nn.Conv2d(channels_in + 4 * s.position_octaves, s.width, 3, padding=1)
+        self.map_latent = None
+        if s.latent_map:
+            self.map_latent = nn.Linear(
+                s.latent_dim, PLANES * s.width * s.latent_map**2, bias=False
+            )
         self._build_levels()
         self.head_norm = _norm(s.width * s.multipliers[0])
         channels_out = s.plane_channels * s.patch**2 * (2 if s.learned_variance else 1)
@@ -270,6 +281,8 @@ class TriplaneUNet(nn.Module):
         inputs = functional.pixel_unshuffle(inputs, self.settings.patch)
         inputs = torch.cat([inputs, *self._position(inputs)], dim=1)
         h = self.stem(inputs)
+        if self.map_latent is not None and latent is not None:
+            h = h + self._latent_map(latent, h.shape[-1])
         embedding = self._embedding(x, t, latent, strength)
         skips = [h]
         for stage in self.down:
@@ -297,6 +310,17 @@ class TriplaneUNet(nn.Module):
             embedding = embedding + self.embed_strength(sinusoid(1000 * strength, width))
         embedding = embedding[:, None] + self.embed_plane
         return functional.silu(embedding.flatten(0, 1))
+
+    def _latent_map(self, latent: Tensor, size: int) -> Tensor:
+        """Planes of features (3B, W, size, size) that are linear in the latent: where is what.
+
+        AdaGN says the same to every texel; without this a network that must remember avatars finds
+        their layout only slowly.
+        """
+        assert self.map_latent is not None
+        side = self.settings.latent_map
+        maps = self.map_latent(latent).view(-1, self.settings.width, side, side)
+        return _resized(maps, size)
 
     def _position(self, inputs: Tensor) -> list[Tensor]:
         """Fourier features of the texel centres: [(3B, 4 * octaves, S, S)], [] without octaves."""

@@ -45,7 +45,7 @@ def seen_planes(settings: UNetSettings, target: int) -> list[bool]:
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_nothing_leaks_between_planes_without_attention_or_aware_convolution(target: int) -> None:
     assert seen_planes(SMALL, target) == [plane == target for plane in range(3)]
-    patched = dataclasses.replace(SMALL, patch=2, position_octaves=2)
+    patched = dataclasses.replace(SMALL, patch=2, position_octaves=2, latent_map=2)
     assert seen_planes(patched, target) == [plane == target for plane in range(3)]
 
 
@@ -55,8 +55,9 @@ def test_attention_and_aware_convolution_join_the_planes(change: dict) -> None:
     assert seen_planes(dataclasses.replace(SMALL, **change), 0) == [True] * 3
 
 
-def test_depends_on_latent_time_and_plane() -> None:
-    net = awake(SMALL)
+@pytest.mark.parametrize("latent_map", [0, 2])
+def test_depends_on_latent_time_and_plane(latent_map: int) -> None:
+    net = awake(dataclasses.replace(SMALL, latent_map=latent_map))
     x = torch.randn(1, 1, 4, 8, 8).expand(2, 3, 4, 8, 8)
     t = torch.tensor([0.1, 0.9])
     z = torch.randn(2, 8)
@@ -133,6 +134,7 @@ def test_paper_size_has_about_357_million_parameters() -> None:
         ({"aware_levels": (-1,)}, "aware_levels"),
         ({"head_channels": 24, "attention_levels": (1,)}, "divide"),
         ({"dropout": 1.0}, "dropout"),
+        ({"latent_map": 4, "latent_dim": 0}, "latent_map"),
     ],
 )
 def test_settings_are_checked(change: dict, words: str) -> None:
