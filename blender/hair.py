@@ -57,10 +57,15 @@ def finish(strands: np.ndarray, style: Style, frame: HeadFrame, collider: Collid
 def squeeze(points: np.ndarray) -> np.ndarray:
     """Press points (..., 3) softly into the box's sides, back and top; the inside stays put."""
     room = _LIMIT - _KNEE
-    over = np.maximum(np.abs(points) - _KNEE, 0.0)
-    pressed = np.sign(points) * (np.minimum(np.abs(points), _KNEE) + room * np.tanh(over / room))
-    pressed[..., 2] = np.where(points[..., 2] < 0, points[..., 2], pressed[..., 2])
-    return pressed
+    beyond = (np.abs(points) > _KNEE).any(axis=-1)
+    some = points[beyond]
+    size = np.abs(some)
+    pressed = np.minimum(size, _KNEE) + room * np.tanh(np.maximum(size - _KNEE, 0.0) / room)
+    pressed = np.copysign(pressed, some)
+    pressed[:, 2] = np.where(some[:, 2] < 0, some[:, 2], pressed[:, 2])
+    out = points.copy()
+    out[beyond] = pressed
+    return out
 
 
 def scalp_strands(

@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 # The part of the world that hair can reach, metres about the eye midpoint (Blender frame).
 REGION = np.array([[-0.20, -0.20, -0.32], [0.20, 0.26, 0.24]])
 # The part that clothes cover.
-TORSO = np.array([[-0.32, -0.22, -0.40], [0.32, 0.26, -0.06]])
-CELL = 0.0075  # m; finer than the ears are thick, coarse enough for 0.1 s
+TORSO = np.array([[-0.27, -0.20, -0.32], [0.27, 0.25, -0.06]])
+CELL = 0.009  # m; about as thick as an ear, coarse enough for 0.1 s
 
 
 @dataclass(frozen=True)
