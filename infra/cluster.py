@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Any
         yield ray
         return
     target = address or os.environ.get("RAY_ADDRESS") or "local"
-    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if target != "local":
         try:
             ray.init(address=target, **quiet)
@@ -57,6 +58,8 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Any
         finally:
             ray.shutdown()
         return
+    # Ray prints at "error" what is no error, such as that Ray Data's actors may be restarted.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Sockets live in this folder and their paths may have 107 characters: keep it short.
     folder = tempfile.mkdtemp(prefix="rodin-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
     try:
@@ -88,7 +91,7 @@ class _Runner:
                 answers.append(pickle.dumps(("done", self._run(pickle.loads(data)))))
             except Exception as error:
                 answers.append(_packed_error(error))
-        return {"answer": answers}
+        return {"index": batch["index"], "answer": answers}
 
     def _run(self, unit: Any) -> Any:
         for attempt in range(_TRIES):
@@ -180,27 +183,24 @@ def _dataset(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = 0
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     _check_room(actors, cpus, gpus)
     items = [{"index": i, "unit": pickle.dumps(unit)} for i, unit in enumerate(units)]
-    return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        _Numbered,
-        fn_constructor_args=(worker_cls, arguments),
-        batch_size=1,
-        batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-        num_cpus=cpus,
-        num_gpus=gpus,
-        max_restarts=_DEATHS * math.ceil(len(units) / actors),
-        max_task_retries=_DEATHS,
-    )
-
-
-class _Numbered(_Runner):
-    """Hands the index of the unit on, so that the driver knows which is done."""
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {"index": batch["index"], **super().__call__(batch)}
+    source = ray.data.from_items(items, override_num_blocks=len(items))
+    with warnings.catch_warnings():
+        # 2.60 deprecates naming the limits of restarts here, and offers no other place yet.
+        warnings.simplefilter("ignore")
+        return source.map_batches(
+            _Runner,
+            fn_constructor_args=(worker_cls, arguments),
+            batch_size=1,
+            batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=_DEATHS * math.ceil(len(units) / actors),
+            max_task_retries=_DEATHS,
+        )
 
 
 def _check_room(actors: int, cpus: float, gpus: float) -> None:
