@@ -10,8 +10,7 @@ from scipy.special import ndtr, ndtri
 from blender.streams import generator
 from rodin.conventions import DEFAULT_FOV_DEGREES, DEFAULT_RADIUS
 
-# Steps of the R2 sequence: powers of the plastic number's inverse (Roberts 2018).
-_R2 = (0.7548776662466927, 0.5698402909980532)
+_GOLDEN = 0.6180339887498949  # the step that spreads a sequence most evenly
 
 
 @dataclass(frozen=True)
@@ -87,16 +86,17 @@ def make_cameras(
 def sphere_angles(
     count: int, seed: int, settings: CameraSettings | None = None
 ) -> list[tuple[float, float]]:
-    """`count` (azimuth, elevation) pairs in degrees: the frontal one, then a low-discrepancy set.
+    """`count` (azimuth, elevation) pairs in degrees: the frontal one, then a round in order of azimuth.
 
-    Azimuths have density 1 + front * cos, elevations a truncated normal one.
+    A low-discrepancy set: azimuths of density 1 + front * cos, elevations of a truncated normal one.
     """
     if count < 1:
         raise ValueError(f"count is {count}; an avatar needs at least 1 view")
     settings = settings or CameraSettings()
     shift = generator(seed, "cameras").random(2)
-    steps = np.arange(count - 1)[:, None] * np.array(_R2) + shift
-    u, v = (steps % 1.0).T
+    k = np.arange(count - 1)
+    u = (k + shift[0]) / max(count - 1, 1)  # evenly round the circle, as in Hammersley's set
+    v = (k * _GOLDEN + shift[1]) % 1.0
     grid = np.linspace(-np.pi, np.pi, 4097)
     share = 0.5 + (grid + settings.front * np.sin(grid)) / (2 * np.pi)
     azimuth = np.degrees(np.interp(u, share, grid))

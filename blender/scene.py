@@ -13,10 +13,11 @@ from blender.lighting import build_lights
 from blender.mesh_cut import clip, triangulate
 from blender.meshes import make_object, subdivide
 from blender.skin import freckle_mask, paint, plain_material, skin_material
-from blender.spec_types import AvatarSpec
+from blender.spec_types import AvatarSpec, linear
 from blender.wear import build_wear
 
 _TEETH, _TONGUE = (0.90, 0.87, 0.81), (0.70, 0.36, 0.36)
+_HEM = 0.012  # m from the bust's outline
 
 
 def build_scene(spec: AvatarSpec, body: Body, *, subdivision: int = 1) -> Shaped:
@@ -49,6 +50,9 @@ def build_skin(spec: AvatarSpec, shaped: Shaped, levels: int) -> None:
     npos = data[:, 3:6]
     attributes = paint(npos, {"lips": data[:, 6], "mouth": data[:, 7]}, spec)
     attributes |= {"npos": npos, "freckle": freckle_mask(npos)}
+    # Under the hem the skin takes the colour of the cloth, so that no gap between them shows.
+    hem = bust_level(data[:, :3]) < _HEM
+    attributes["albedo"][hem, :3] = linear(spec.clothes.rgb)
     make_object("skin", data[:, :3], triangles, attributes, skin_material(spec))
     faces = bust_floor(data[:, :3], triangles, on_cut)
     used, local = np.unique(faces, return_inverse=True)

@@ -92,7 +92,7 @@ def sample_hair(seed: int, identity: Identity) -> Hair:
     if rng.random() < 0.06:
         colour, grey = _pick(rng, dict.fromkeys(_DYED, 1.0)), 0.0
         rgb = np.array(_DYED[colour])
-    elif grey > 0.55:
+    elif grey > 0.35:
         colour = "grey"
     recede = 0.0 if column else max(0.0, identity.age - 0.66) * 8.0 * rng.random()
     return Hair(
