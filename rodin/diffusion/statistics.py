@@ -33,10 +33,11 @@ class PlaneStatistics(nn.Module):
         super().__init__()
         numbers = torch.as_tensor(mean, dtype=torch.float32)
         if numbers.ndim == 4 and numbers.shape[:2] == (PLANES, channels):
-            numbers = triplane.resize(numbers[None], size)[0].clone()
+            numbers = triplane.resize(numbers[None], size)[0]
         else:
             numbers = _per_channel("mean", numbers, channels)
-        self.register_buffer("mean", numbers)
+        # Always the full map, so that the shape of the state does not tell where it came from.
+        self.register_buffer("mean", numbers.expand(PLANES, channels, size, size).clone())
         self.register_buffer("std", _per_channel("std", std, channels))
         for name, value in (("mean", self.mean), ("std", self.std)):
             if not bool(value.isfinite().all()):

@@ -20,6 +20,7 @@ from rodin.diffusion.schedule import Schedule, ScheduleSettings
 from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
 from rodin.nn.unet import TriplaneUNet, UNetSettings
 from rodin.perceptual import PerceptualDistance
+from rodin.perceptual import load as load_perceptual
 
 
 def _paper_unet() -> UNetSettings:
@@ -100,8 +101,12 @@ class UpsamplerSystem(nn.Module):
         settings: UpsamplerSettings,
         mean: Tensor | Sequence[float],
         std: Tensor | Sequence[float],
+        decoder: TriplaneDecoder | None = None,
     ) -> None:
-        """`mean` and `std` of the dataset: see PlaneStatistics; its mean map may have any size."""
+        """`mean` and `std` of the dataset: see PlaneStatistics; its mean map may have any size.
+
+        `decoder` is what `attach` takes; sampling needs none.
+        """
         super().__init__()
         self.settings = settings
         self.schedule = Schedule(settings.schedule)
@@ -109,6 +114,8 @@ class UpsamplerSystem(nn.Module):
         self.unet = TriplaneUNet(settings.unet)
         # In a tuple, so that they are no submodules: not saved, averaged or trained.
         self._frozen: tuple[TriplaneDecoder, PerceptualDistance | None] | None = None
+        if decoder is not None:
+            self.attach(decoder)
 
     @property
     def plane_shape(self) -> tuple[int, int, int, int]:
@@ -119,17 +126,16 @@ class UpsamplerSystem(nn.Module):
     def attach(
         self, decoder: TriplaneDecoder, perceptual: PerceptualDistance | None = None
     ) -> UpsamplerSystem:
-        """Give the frozen decoder that renders patches, and the network that compares them."""
+        """Give the frozen decoder that renders patches, and the network that compares them.
+
+        None = EfficientNet-lite0, loaded at the first loss that needs it. ValueError when the
+        decoder is of other planes.
+        """
         channels = self.settings.unet.plane_channels
         if decoder.config.channels != channels:
             raise ValueError(
                 f"the decoder takes {decoder.config.channels} channels but the upsampler makes "
                 f"{channels}; attach the decoder that is stored beside the planes"
-            )
-        if self.settings.perceptual_weight > 0 and perceptual is None:
-            raise ValueError(
-                f"upsampler.perceptual_weight is {self.settings.perceptual_weight} but no network "
-                "is attached; pass rodin.perceptual.load(), or set it to 0"
             )
         self._frozen = (decoder.eval().requires_grad_(False), perceptual)
         return self
@@ -176,10 +182,13 @@ class UpsamplerSystem(nn.Module):
         s = self.settings
         if self._frozen is None:
             raise ValueError(
-                "the upsampler has no decoder to render patches with; call attach(decoder, "
-                "perceptual), or set patch_weight and perceptual_weight to 0"
+                "the upsampler has no decoder to render patches with; call attach(decoder), "
+                "or set patch_weight and perceptual_weight to 0"
             )
         decoder, perceptual = self._frozen
+        if perceptual is None and s.perceptual_weight:
+            perceptual = load_perceptual()
+            self._frozen = (decoder, perceptual)
         decoder = decoder.to(planes.device)
         count = min(planes.shape[0], s.patch.subjects or planes.shape[0])
         target = draw_patches(batch, count, s.patch, generator)
@@ -196,9 +205,7 @@ class UpsamplerSystem(nn.Module):
 
     def _normalise_low(self, low: Tensor) -> Tensor:
         """Raw low-resolution planes, normalised by the statistics as they are at that size."""
-        mean = self.statistics.mean
-        if mean.shape[-1] > 1:
-            mean = triplane.resize(mean[None], self.settings.low_size)[0]
+        mean = triplane.resize(self.statistics.mean[None], self.settings.low_size)
         return (low - mean) / self.statistics.std
 
     def _predict(self, noisy: Tensor, t: Tensor, condition: Tensor, strength: Tensor) -> Tensor:
