@@ -83,7 +83,8 @@ def bake(cache_dir: Path) -> Path:
 
 def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Vertices (N, 3) dm, texture coordinates (T, 2), and quads (F, 4, 2: vertex, uv) by group."""
-    vertices, uv, quads, group = [], [], {}, ""
+    vertices, uv, group = [], [], ""
+    quads: dict[str, list] = {}
     for line in path.read_text().splitlines():
         kind, _, rest = line.partition(" ")
         if kind == "v":
@@ -102,7 +103,9 @@ def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]
 
 def _read_target(path: Path) -> np.ndarray:
     """Offsets (N, 3) dm of one target, zero where it says nothing."""
-    raw = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        raw = gzip.decompress(raw)
     if raw.lstrip().startswith(b"#"):
         raw = b"\n".join(line for line in raw.splitlines() if not line.startswith(b"#"))
     table = np.array(raw.split(), dtype=np.float64).reshape(-1, 4)
@@ -138,7 +141,7 @@ def _macro(folder: Path, cell: tuple[str, ...]) -> np.ndarray:
 
 
 def _bone_weights(rig: dict, weights: dict) -> np.ndarray:
-    """Skinning weights (N, len(BONES)): every bone's weight goes to its nearest bending ancestor."""
+    """Skinning weights (N, len(BONES)): a bone's weight goes to its nearest bending ancestor."""
     out = np.zeros((_TEMPLATE_VERTICES, len(BONES)))
     for bone, pairs in weights.items():
         ancestor = bone

@@ -141,9 +141,7 @@ def shape_coefficients(spec: AvatarSpec) -> np.ndarray:
     return np.array([*_phenotype(identity), *signed, *units])
 
 
-def _named(
-    weights: tuple[tuple[str, float], ...], known: object, kind: str
-) -> dict[str, float]:
+def _named(weights: tuple[tuple[str, float], ...], known: object, kind: str) -> dict[str, float]:
     for name, _ in weights:
         if name not in known:  # type: ignore[operator]
             raise BuildError(f"there is no {kind} {name!r}; see blender.targets for their names")
@@ -202,9 +200,7 @@ def _turn(axis: int, angle: float) -> np.ndarray:
 
 def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """Degrees: yaw turns the face to +x, pitch lifts it, roll leans the crown to +x."""
-    return (
-        _turn(2, np.radians(yaw)) @ _turn(0, np.radians(-pitch)) @ _turn(1, np.radians(roll))
-    )
+    return _turn(2, np.radians(yaw)) @ _turn(0, np.radians(-pitch)) @ _turn(1, np.radians(roll))
 
 
 def _about(point: np.ndarray, rotation: np.ndarray) -> np.ndarray:

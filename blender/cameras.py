@@ -86,9 +86,10 @@ def make_cameras(
 def sphere_angles(
     count: int, seed: int, settings: CameraSettings | None = None
 ) -> list[tuple[float, float]]:
-    """`count` (azimuth, elevation) pairs in degrees: the frontal one, then a round in order of azimuth.
+    """`count` (azimuth, elevation) pairs in degrees: the frontal one, then once round.
 
-    A low-discrepancy set: azimuths of density 1 + front * cos, elevations of a truncated normal one.
+    A low-discrepancy set in order of azimuth, with density 1 + front * cos; elevations are from a
+    truncated normal distribution.
     """
     if count < 1:
         raise ValueError(f"count is {count}; an avatar needs at least 1 view")

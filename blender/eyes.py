@@ -43,7 +43,9 @@ def eye_mesh(spec: AvatarSpec, side: str) -> tuple[np.ndarray, np.ndarray, np.nd
         [np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], axis=1
     )
     first = 1 + np.arange(len(rings) - 1)[:, None] * _SEGMENTS + np.arange(_SEGMENTS)[None]
-    right = 1 + np.arange(len(rings) - 1)[:, None] * _SEGMENTS + (np.arange(_SEGMENTS) + 1) % _SEGMENTS
+    right = (
+        1 + np.arange(len(rings) - 1)[:, None] * _SEGMENTS + (np.arange(_SEGMENTS) + 1) % _SEGMENTS
+    )
     quads = np.stack([first, first + _SEGMENTS, right + _SEGMENTS, right], axis=-1).reshape(-1, 4)
     ring0 = np.arange(_SEGMENTS)
     last = 1 + (len(rings) - 1) * _SEGMENTS

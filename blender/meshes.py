@@ -57,7 +57,9 @@ def _subdivision(key: bytes, faces: int, count: int) -> tuple[sparse.csr_matrix,
     return sparse.vstack([vertex, edge, face]).tocsr(), fine
 
 
-def subdivide(quads: np.ndarray, values: np.ndarray, levels: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def subdivide(
+    quads: np.ndarray, values: np.ndarray, levels: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Catmull-Clark: quads (F, 4) over values (N, A) to finer values (M, A) and quads (4F, 4).
 
     The matrix depends on the topology alone and is remembered, so that a second body is quick.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import bpy
@@ -16,11 +17,11 @@ class Graph:
         self.tree = self.material.node_tree
         self.tree.nodes.clear()
 
-    def call(self, kind: str, inputs: dict[str | int, Any] | None = None, **settings: Any) -> Any:
+    def call(self, kind: str, inputs: Mapping[Any, Any] | None = None, **settings: Any) -> Any:
         """Add a node; inputs by socket name or number; settings are the node's own properties."""
         node = self.tree.nodes.new(kind)
-        for key, value in settings.items():
-            setattr(node, key, value)
+        for name, setting in settings.items():
+            setattr(node, name, setting)
         for key, value in (inputs or {}).items():
             socket = node.inputs[key]
             if isinstance(value, bpy.types.NodeSocket):
@@ -44,12 +45,14 @@ class Graph:
 
     def remap(self, value: Any, low: float, high: float, to_low: float, to_high: float) -> Any:
         """Linear map from [low, high] to [to_low, to_high], clamped."""
-        return self.call("ShaderNodeMapRange", dict(enumerate((value, low, high, to_low, to_high))))\
-            .outputs[0]
+        inputs = dict(enumerate((value, low, high, to_low, to_high)))
+        return self.call("ShaderNodeMapRange", inputs).outputs[0]
 
     def mix(self, weight: Any, a: Any, b: Any, blend: str = "MIX") -> Any:
         """Blend of two colours."""
-        node = self.call("ShaderNodeMix", {0: weight, 6: a, 7: b}, data_type="RGBA", blend_type=blend)
+        node = self.call(
+            "ShaderNodeMix", {0: weight, 6: a, 7: b}, data_type="RGBA", blend_type=blend
+        )
         return node.outputs[2]
 
     def surface(self, shader: Any) -> bpy.types.Material:

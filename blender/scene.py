@@ -42,7 +42,12 @@ def build_skin(spec: AvatarSpec, shaped: Shaped, levels: int) -> None:
     quads = shaped.quads["body"]
     quads = quads[(bust_level(shaped.vertices) > -0.06)[quads].any(axis=1)]
     values = np.concatenate(
-        [shaped.vertices, shaped.npos, shaped.masks["lips"][:, None], shaped.masks["mouth"][:, None]],
+        [
+            shaped.vertices,
+            shaped.npos,
+            shaped.masks["lips"][:, None],
+            shaped.masks["mouth"][:, None],
+        ],
         axis=1,
     )
     fine, quads = subdivide(quads, values, levels)

@@ -19,8 +19,9 @@ _SCALP_TINT = {"bald": 0.0, "buzz": 0.60}
 _BEARD_TINT = {"none": 0.0, "stubble": 0.34, "full": 0.60}
 
 
-def _blob(npos: np.ndarray, centre: tuple[float, float, float], size: tuple[float, float, float]) \
-        -> np.ndarray:
+def _blob(
+    npos: np.ndarray, centre: tuple[float, float, float], size: tuple[float, float, float]
+) -> np.ndarray:
     """A Gaussian spot (N,) and its mirror image about x = 0."""
     x = np.abs(npos[:, 0])
     d = np.stack([x - centre[0], npos[:, 1] - centre[1], npos[:, 2] - centre[2]], axis=1)
@@ -48,7 +49,9 @@ def upper_lid(npos: np.ndarray) -> np.ndarray:
     return _blob(npos, (3.2, 1.15, 14.0), (1.6, 0.55, 1.6))
 
 
-def paint(npos: np.ndarray, masks: dict[str, np.ndarray], spec: AvatarSpec) -> dict[str, np.ndarray]:
+def paint(
+    npos: np.ndarray, masks: dict[str, np.ndarray], spec: AvatarSpec
+) -> dict[str, np.ndarray]:
     """Point attributes of the skin over npos (N, 3): 'albedo' (N, 4) linear, 'rough' (N,).
 
     masks 'lips' and 'mouth' (N,) come from the body model.
@@ -76,7 +79,9 @@ def paint(npos: np.ndarray, masks: dict[str, np.ndarray], spec: AvatarSpec) -> d
     if spec.identity.gender < 0.5 and spec.beard.style == "none":
         over(base * (0.74, 0.76, 0.80), beard * 0.28)  # the shadow of a shave
     tint = _SCALP_TINT.get(spec.hair.style, 0.50)
-    over(base * 0.25 + 0.75 * hair_rgb, scalp_density(npos, spec.hair.style, spec.hair.recede) * tint)
+    over(
+        base * 0.25 + 0.75 * hair_rgb, scalp_density(npos, spec.hair.style, spec.hair.recede) * tint
+    )
     over(base * 0.3 + 0.7 * np.array(linear(spec.brows.rgb)), brow_density(npos) * 0.45)
     lips = smoothstep(0.25, 0.75, masks["lips"])
     over(linear(skin.lip_rgb), lips * 0.9)

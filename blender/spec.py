@@ -183,7 +183,10 @@ def _expression(seed: int) -> Expression:
             actions.append((stem, round(value, 4)))
             continue
         skew = float(np.clip(rng.normal(0.0, 0.05), -0.12, 0.12)) * value
-        actions += [(stem + "Left", round(value + skew, 4)), (stem + "Right", round(value - skew, 4))]
+        actions += [
+            (stem + "Left", round(value + skew, 4)),
+            (stem + "Right", round(value - skew, 4)),
+        ]
     return Expression(name=name, actions=tuple((n, min(1.0, v)) for n, v in actions))
 
 

@@ -75,7 +75,9 @@ def test_gaze_moves_the_lids_and_pose_turns_the_head(body: Body) -> None:
     lid &= plain.npos[:, 2] > 13
     assert (down.vertices[lid, 2] - plain.vertices[lid, 2]).min() < -0.0015
     turned = body.shape(AvatarSpec(pose=Pose(yaw=10.0)))
-    nose = np.argmax(np.where(np.isin(np.arange(len(plain.npos)), plain.body_quads), plain.npos[:, 2], -99))
+    nose = np.argmax(
+        np.where(np.isin(np.arange(len(plain.npos)), plain.body_quads), plain.npos[:, 2], -99)
+    )
     assert turned.vertices[nose, 0] > plain.vertices[nose, 0] + 0.004
     up = body.shape(AvatarSpec(pose=Pose(pitch=10.0)))
     assert up.vertices[nose, 2] > plain.vertices[nose, 2] + 0.002

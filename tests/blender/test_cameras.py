@@ -12,7 +12,9 @@ from rodin.conventions import DEFAULT_RADIUS
 def test_poses_are_rotations_that_look_at_the_box() -> None:
     cameras = sphere_cameras(40, 3, 96)
     turn = cameras.camera_to_world[:, :3, :3]
-    np.testing.assert_allclose(turn @ turn.transpose(0, 2, 1), np.tile(np.eye(3), (40, 1, 1)), atol=1e-12)
+    np.testing.assert_allclose(
+        turn @ turn.transpose(0, 2, 1), np.tile(np.eye(3), (40, 1, 1)), atol=1e-12
+    )
     np.testing.assert_allclose(np.linalg.det(turn), 1.0)
     origin = cameras.camera_to_world[:, :3, 3]
     np.testing.assert_allclose(origin, -DEFAULT_RADIUS * turn[:, :, 2], atol=1e-12)
@@ -46,7 +48,7 @@ def test_same_seed_same_cameras() -> None:
 
 def test_bad_settings_are_refused() -> None:
     for bad in ({"fov": 0.0}, {"radius": 1.0}, {"front": 1.0}, {"lowest": 50.0, "highest": 10.0}):
-        with pytest.raises(ValueError, match="use|range"):
+        with pytest.raises(ValueError, match=r"use|range"):
             CameraSettings(**bad)
     with pytest.raises(ValueError, match="at least 1 view"):
         sphere_cameras(0, 0, 64)
