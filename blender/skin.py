@@ -49,6 +49,22 @@ def upper_lid(npos: np.ndarray) -> np.ndarray:
     return _blob(npos, (3.2, 1.15, 14.0), (1.6, 0.55, 1.6))
 
 
+def creases(npos: np.ndarray) -> np.ndarray:
+    """Where an old face folds (N,): forehead, crow's feet, from the nose to beside the mouth."""
+    x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
+    wave = 0.5 + 0.5 * np.cos(2 * np.pi * (y - 0.035 * x**2 + 0.12 * np.sin(2.1 * x)) / 0.95)
+    forehead = wave**4 * _blob(npos, (0.0, 4.3, 15.0), (2.8, 1.25, 2.5))
+    start, along = np.array([2.0, -3.5]), np.array([1.35, -3.6])
+    t = np.clip(((x - start[0]) * along[0] + (y - start[1]) * along[1]) / (along @ along), 0, 1)
+    bow = 0.35 * np.sin(np.pi * t)
+    gap = np.hypot(x - start[0] - along[0] * t - bow, y - start[1] - along[1] * t)
+    fold = np.exp(-0.5 * (gap / 0.22) ** 2) * smoothstep(10.0, 12.0, z)
+    angle, reach = np.arctan2(y + 0.1, x - 4.0), np.hypot(y + 0.1, x - 4.0)
+    feet = (0.5 + 0.5 * np.cos(9 * angle)) ** 3 * np.exp(-0.5 * ((reach - 1.6) / 0.45) ** 2)
+    feet = feet * smoothstep(8.0, 10.0, z) * (x > 4.2)
+    return np.clip(0.8 * forehead + fold + 0.8 * feet, 0.0, 1.0)
+
+
 def paint(
     npos: np.ndarray, masks: dict[str, np.ndarray], spec: AvatarSpec
 ) -> dict[str, np.ndarray]:
@@ -66,6 +82,7 @@ def paint(
 
     over(base * (1.03, 0.62, 0.56), redness(npos) * 0.55 * skin.redness)
     over(base * (0.80, 0.66, 0.64), eye_shade(npos) * (0.45 + 0.25 * skin.age_spots))
+    over(base * (0.62, 0.52, 0.50), creases(npos) * (0.10 + 0.50 * skin.age_spots))
     # Necks and the shade under the jaw are a little yellower than faces.
     over(base * (0.97, 0.95, 0.90), smoothstep(-9.0, -13.0, npos[:, 1]) * 0.6)
     if skin.makeup > 0:

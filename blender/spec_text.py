@@ -9,8 +9,9 @@ from blender.spec_types import AvatarSpec
 _HAIR = {
     "bald": "no hair", "buzz": "a {c} buzz cut", "short": "short {c} hair",
     "slick": "slicked-back {c} hair", "long": "long straight {c} hair",
-    "wavy": "long wavy {c} hair", "fringe": "long {c} hair with a fringe", "bob": "a {c} bob", "curly": "curly {c} hair",
-    "afro": "a {c} afro", "bun": "{c} hair in a bun", "ponytail": "a {c} ponytail",
+    "wavy": "long wavy {c} hair", "fringe": "long {c} hair with a fringe", "bob": "a {c} bob",
+    "curly": "curly {c} hair", "afro": "a {c} afro", "bun": "{c} hair in a bun",
+    "ponytail": "a {c} ponytail",
 }  # fmt: skip
 _GARMENT = {
     "tshirt": "T-shirt", "vneck": "V-neck shirt", "sweater": "sweater",
