@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 import time
 import traceback
@@ -20,6 +21,7 @@ from infra.child import RecycledProcess, WorkerDied
 __all__ = ["RecycledProcess", "WorkerDied", "connect", "run_units"]
 
 _STORE_BYTES = 1 << 30  # object store of a local Ray: results are small dicts
+_STARTS = 3  # of a local Ray
 _TRIES = 4  # of a unit whose error says that it is transient
 _DEATHS = 3  # a unit may kill its worker so often before the run stops
 
@@ -58,23 +60,54 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Any
         finally:
             ray.shutdown()
         return
-    # Ray prints at "error" what is no error, such as that Ray Data's actors may be restarted.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # Sockets live in this folder and their paths may have 107 characters: keep it short.
-    folder = tempfile.mkdtemp(prefix="rodin-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
+    folders: list[str] = []
     try:
-        ray.init(
-            address="local",
-            num_cpus=cpus or (os.cpu_count() or 1) + 1,
-            include_dashboard=False,
-            object_store_memory=_STORE_BYTES,
-            _temp_dir=folder,
-            **quiet,
-        )
+        _start_local(ray, cpus or (os.cpu_count() or 1) + 1, quiet, folders)
         yield ray
     finally:
         ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_local(ray: Any, cpus: int, quiet: dict[str, Any], folders: list[str]) -> None:
+    """A Ray of our own. On a busy machine its start can miss Ray's fixed 30 s: it is repeated."""
+    # Ray prints at "error" what is no error, such as that Ray Data's actors may be restarted.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    for attempt in range(_STARTS):
+        # Sockets live in this folder and their paths may have 107 characters: keep it short.
+        short = "/tmp" if os.path.isdir("/tmp") else None
+        folders.append(tempfile.mkdtemp(prefix="rodin-ray-", dir=short))
+        try:
+            with _stderr_to(os.path.join(folders[-1], "start.log")):
+                ray.init(
+                    address="local",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    object_store_memory=_STORE_BYTES,
+                    _temp_dir=folders[-1],
+                    **quiet,
+                )
+            return
+        except Exception as error:  # Ray has no class of its own for this
+            ray.shutdown()
+            if "timed out" not in str(error) or attempt == _STARTS - 1:
+                raise
+
+
+@contextlib.contextmanager
+def _stderr_to(path: str) -> Iterator[None]:
+    """What libraries write to file descriptor 2 goes to a file for the length of the block."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.dup2(log, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(log)
 
 
 class _Runner:
