@@ -1,0 +1,44 @@
+"""`rodin <stage> ...` is `python -m pipelines.<stage> ...`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+STAGES = {
+    "run": "the whole chain: render, fit, train, sample, report; does only what remains",
+    "render": "seeds -> posed views of synthetic people (Blender)",
+    "fit": "views -> tri-planes with one shared decoder",
+    "train": "tri-planes -> base or upsampler diffusion (--stage base|upsampler)",
+    "sample": "models -> new avatars",
+    "report": "a run -> one self-contained report.html",
+}
+
+
+def usage() -> str:
+    lines = ["usage: rodin STAGE [--preset tiny|demo|single-gpu|paper] [--out URI] [--help]", ""]
+    lines += [f"  {name:<8} {text}" for name, text in STAGES.items()]
+    lines += [
+        "",
+        "Settings: --section.knob VALUE or section.knob=VALUE; `rodin STAGE --help` lists them.",
+        "The same command, run again, goes on where the last one stopped.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return
+    stage = words[0]
+    if stage not in STAGES:
+        print(
+            f"error: unknown stage {stage!r}; choose one of: {', '.join(STAGES)}", file=sys.stderr
+        )
+        raise SystemExit(2)
+    importlib.import_module(f"pipelines.{stage}").main(words[1:])
+
+
+if __name__ == "__main__":
+    main()

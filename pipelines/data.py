@@ -1,0 +1,105 @@
+"""Tri-plane samples for training: random access by the manifest, in an order that can resume.
+
+Which samples make a batch is a function of (seed, samples seen): see `rodin.training.draw_indices`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from infra.manifest import Dataset as Shards
+from rodin import record
+from rodin.training import draw_indices
+
+KEEP = 2 << 30  # bytes of encoded samples that a loader keeps in memory
+
+
+class RunOrder(Sampler[list[int]]):
+    """Batches of indices for one rank of a run, from sample number `start` on, without end."""
+
+    def __init__(
+        self, count: int, batch: int, *, seed: int, start: int, rank: int, ranks: int
+    ) -> None:
+        if batch % ranks:
+            raise ValueError(
+                f"train.batch_size={batch} does not divide among {ranks} ranks; use a multiple"
+            )
+        self.count, self.batch, self.seed, self.start = count, batch, seed, start
+        self.rank, self.ranks = rank, ranks
+
+    def __iter__(self) -> Iterator[list[int]]:
+        seen = self.start
+        while True:
+            picked = draw_indices(self.count, self.batch, seed=self.seed, samples_seen=seen)
+            yield picked[self.rank :: self.ranks]
+            seen += self.batch
+
+
+class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
+    """Decoded samples of a split; keeps the encoded bytes of recent ones."""
+
+    def __init__(self, shards: Shards, split: str) -> None:
+        self.shards = shards
+        self.rows = list(shards.rows(split))
+        if not self.rows:
+            raise ValueError(
+                f"{shards.store.uri} has no {split} samples; make more avatars"
+                " (--render.avatars) or change --render.val-fraction"
+            )
+        self.kept: OrderedDict[int, dict[str, bytes]] = OrderedDict()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def members(self, index: int) -> dict[str, bytes]:
+        if index in self.kept:
+            self.kept.move_to_end(index)
+            return self.kept[index]
+        members = self.kept[index] = self.shards.read_row(self.rows[index])
+        self.bytes += sum(len(data) for data in members.values())
+        while self.bytes > KEEP and len(self.kept) > 1:
+            _, old = self.kept.popitem(last=False)
+            self.bytes -= sum(len(data) for data in old.values())
+        return members
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return tensors(record.decode_triplane(self.members(index)))
+
+
+def image(pixels: np.ndarray) -> torch.Tensor:
+    """(..., H, W, 4) uint8 -> (..., 4, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(pixels).movedim(-1, -3).float() / 255.0
+
+
+def tensors(sample: record.TriplaneSample) -> dict[str, torch.Tensor]:
+    """What the diffusion systems take: planes (3, C, R, R) raw, portrait (4, P, P), views
+    (K, 4, H, W), camera_to_world (K, 4, 4), intrinsics (K, 3, 3), all float32."""
+    return {
+        "planes": torch.from_numpy(sample.triplane.astype(np.float32)),
+        "portrait": image(sample.portrait),
+        "views": image(sample.rgba),
+        "camera_to_world": torch.from_numpy(sample.camera_to_world.astype(np.float32)),
+        "intrinsics": torch.from_numpy(sample.intrinsics.astype(np.float32)),
+    }
+
+
+def batches(
+    samples: TriplaneSamples,
+    *,
+    batch: int,
+    seed: int,
+    start: int,
+    rank: int = 0,
+    ranks: int = 1,
+    workers: int = 0,
+) -> Iterator[dict[str, Any]]:
+    """Endless batches for one rank; `batch` counts the samples of all ranks together."""
+    order = RunOrder(len(samples), batch, seed=seed, start=start, rank=rank, ranks=ranks)
+    return iter(DataLoader(samples, batch_sampler=order, num_workers=workers))

@@ -1,0 +1,127 @@
+"""Trained models in a run: `models/STAGE/model.safetensors` with `model.json` written last."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from infra.canon import canonical_json, first_difference
+from infra.storage import NotFoundError, Store
+from pipelines.settings import BaseStage, UpsamplerStage, as_dict
+from rodin.decoder import TriplaneDecoder
+from rodin.diffusion.base import BaseSystem
+from rodin.diffusion.upsampler import UpsamplerSystem
+
+MODEL_VERSION = 1
+STAGES = ("base", "upsampler")
+
+
+class ModelError(ValueError):
+    """A model is missing, unfinished or of another version; one line with the fix."""
+
+
+def identity(stage: BaseStage | UpsamplerStage, lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a trained model: its settings and the data it saw. Intervals do not count."""
+    settings = as_dict(stage)
+    del settings["log_every"], settings["checkpoint_every"]
+    return {"settings": settings, "data": dict(lineage)}
+
+
+def check_identity(store: Store, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuses to go on with, or to reuse, a model of other settings or data."""
+    difference = first_difference(found, json.loads(canonical_json(wanted)))
+    if difference:
+        name, old, new = difference
+        raise ModelError(
+            f"{store.uri} was trained with {name} = {old!r}, now it is {new!r}; use another --out,"
+            f" set it back, or delete {store.uri} to train again"
+        )
+
+
+def load_decoder(store: Store, name: str = "decoder.safetensors") -> TriplaneDecoder:
+    """A decoder out of a store."""
+    try:
+        data = store.read(name)
+    except NotFoundError:
+        raise ModelError(f"{store.location(name)} is missing; run pipelines.fit first") from None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "decoder.safetensors"
+        path.write_bytes(data)
+        return TriplaneDecoder.load(path)
+
+
+def build(
+    stage: BaseStage | UpsamplerStage,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    decoder: TriplaneDecoder,
+) -> BaseSystem | UpsamplerSystem:
+    """The untrained system of a stage; its weights follow the stage's seed."""
+    torch.manual_seed(stage.seed)
+    if isinstance(stage, BaseStage):
+        return BaseSystem(stage.model, mean, std)
+    return UpsamplerSystem(stage.model, mean, std, decoder)
+
+
+def save_model(
+    store: Store, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any], **more: bytes
+) -> None:
+    """Places the weights (and other files, NAME_EXT for NAME.EXT), then model.json as the seal."""
+    from safetensors.torch import save
+
+    store.write("model.safetensors", save({k: v.contiguous() for k, v in tensors.items()}))
+    for name, data in more.items():
+        store.write(name.replace("_", "."), data)
+    text = json.dumps({"version": MODEL_VERSION, **meta}, indent=2, sort_keys=True)
+    store.write("model.json", text.encode() + b"\n")
+
+
+def read_meta(store: Store) -> dict[str, Any] | None:
+    """model.json of a finished model, None where there is none."""
+    try:
+        meta = json.loads(store.read("model.json"))
+    except NotFoundError:
+        return None
+    if meta.get("version") != MODEL_VERSION:
+        raise ModelError(
+            f"{store.location('model.json')} has version {meta.get('version')!r}, this code reads"
+            f" {MODEL_VERSION}; train it again or use the release that wrote it"
+        )
+    return meta
+
+
+def load_system(out: Store, name: str, decoder: TriplaneDecoder, device: str) -> Any:
+    """A finished model of a run, ready to sample: built from its own model.json."""
+    from pydantic import TypeAdapter
+
+    store = out.child(f"models/{name}")
+    meta = read_meta(store)
+    if meta is None:
+        raise ModelError(
+            f"{out.uri} has no trained {name}; run python -m pipelines.train --stage {name} --out"
+            f" {out.uri}"
+        )
+    trained_with = meta["identity"]["data"]["decoder"]
+    if trained_with != decoder.digest():
+        raise ModelError(
+            f"{store.uri} was trained on planes of decoder {trained_with[:12]}, the tri-planes have"
+            f" {decoder.digest()[:12]}; use the decoder that belongs to it, or train again"
+        )
+    kind: Any = BaseStage if name == "base" else UpsamplerStage
+    stage = TypeAdapter(kind).validate_python(meta["identity"]["settings"])
+    channels = decoder.config.channels
+    # The statistics of the planes are part of the weights.
+    system = build(stage, torch.zeros(channels), torch.ones(channels), decoder)
+    system.load_state_dict(load_tensors(store, "model.safetensors"))
+    return system.eval().to(device)
+
+
+def load_tensors(store: Store, name: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load
+
+    return load(store.read(name))

@@ -1,0 +1,159 @@
+"""All knobs of a run, one a line, and the stable digest of their values."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from infra.canon import settings_hash
+from rodin.diffusion.base import BaseSettings
+from rodin.diffusion.upsampler import UpsamplerSettings
+from rodin.fit import FitSettings
+from rodin.generate import GenerateSettings
+from rodin.training import TrainSettings
+
+
+def positive(owner: object, *names: str) -> None:
+    """Raises ValueError for a setting that is not above zero."""
+    for name in names:
+        value = getattr(owner, name)
+        if not value > 0:
+            raise ValueError(f"{name}={value}: must be above 0")
+
+
+def check_intervals(stage: BaseStage | UpsamplerStage) -> None:
+    """A resumed curve equals an undisturbed one only where points end at checkpoints too."""
+    positive(stage, "log_every", "checkpoint_every")
+    if stage.checkpoint_every % stage.log_every:
+        raise ValueError(
+            f"checkpoint_every={stage.checkpoint_every}: must be a multiple of"
+            f" log_every={stage.log_every}"
+        )
+
+
+@dataclass(frozen=True)
+class RenderStage:
+    """Seeds to posed views."""
+
+    avatars: int = 16  # people to make
+    first_seed: int = 0  # seed of the first one; the others follow
+    views: int = 32  # views a person; the first is the frontal portrait
+    size: int = 128  # px, side of a view
+    samples: int = 8  # Cycles samples a pixel
+    denoise: bool = True  # OpenImageDenoise; worth two to four times the samples
+    depth: bool = True  # write depth maps beside the views
+    shard_size: int = 2  # people a shard: what a killed worker loses at most
+    val_fraction: float = 0.1  # share of people held out from training, chosen by key hash
+    max_failures: float = 0.05  # share of people that may fail to build before the stage fails
+
+    def __post_init__(self) -> None:
+        positive(self, "avatars", "views", "size", "samples", "shard_size")
+        if self.views < 4:
+            raise ValueError(f"views={self.views}: fitting needs at least 4")
+        if not 0.0 <= self.val_fraction < 1.0:
+            raise ValueError(f"val_fraction={self.val_fraction}: must be in [0, 1)")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed={self.first_seed}: seeds start at 0")
+
+
+@dataclass(frozen=True)
+class FitStage:
+    """Views to tri-planes."""
+
+    subjects: int = 16  # people whose planes the shared decoder is trained with (paper: 500-1,000)
+    seed: int = 0  # of the decoder's and the planes' initial values and of the rays
+    views_kept: int = 6  # views stored with each tri-plane, for image-level losses
+    shard_size: int = 4  # tri-planes a shard
+    max_failures: float = 0.05  # share of people that may fail to fit before the stage fails
+    engine: FitSettings = field(default_factory=FitSettings)
+
+    def __post_init__(self) -> None:
+        positive(self, "subjects", "views_kept", "shard_size")
+
+
+@dataclass(frozen=True)
+class BaseStage:
+    """Tri-planes and portraits to the base diffusion and its portrait encoder."""
+
+    seed: int = 0  # of weights, data order, noise
+    log_every: int = 400  # samples between two points of a curve
+    checkpoint_every: int = 4_000  # samples between two checkpoints: what a kill loses at most
+    model: BaseSettings = field(default_factory=BaseSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        check_intervals(self)
+
+
+@dataclass(frozen=True)
+class UpsamplerStage:
+    """Tri-planes to the diffusion that raises their resolution."""
+
+    seed: int = 0  # of weights, data order, noise
+    log_every: int = 100  # samples between two points of a curve
+    checkpoint_every: int = 1_000  # samples between two checkpoints
+    model: UpsamplerSettings = field(default_factory=UpsamplerSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        check_intervals(self)
+
+
+@dataclass(frozen=True)
+class SampleStage:
+    """Models to new avatars."""
+
+    count: int = 8  # avatars to generate from seeds
+    first_seed: int = 0  # seed of the first one; the others follow
+    # gaussian: latents drawn from the Gaussian of the training portraits' latents; none: zero
+    latent: Literal["gaussian", "none"] = "gaussian"
+    spread: float = 0.7  # standard deviations of that Gaussian; 0 is the mean person
+    portraits: int = 4  # portraits to turn into avatars as well, held-out ones first
+    views: int = 5  # views of each avatar on the sheet, from around its head
+    size: int = 128  # px, side of a rendered view
+    render_samples: int = 96  # samples along a ray
+    frames: int = 24  # frames of the turntable
+    shard_size: int = 4  # avatars a unit of work
+    generate: GenerateSettings = field(default_factory=GenerateSettings)
+
+    def __post_init__(self) -> None:
+        positive(self, "count", "views", "size", "render_samples", "frames", "shard_size")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed={self.first_seed}: seeds start at 0")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the stages may use. Not part of any digest: it does not change results."""
+
+    workers: int = 0  # render and fit processes; 0 for one a CPU core
+    cpus_per_worker: float = 1.0  # logical CPUs that one of them holds
+    gpus_per_fit: float = 0.0  # GPUs (or a share of one) that a fitting worker holds
+    train_workers: int = 1  # ranks of a training stage
+    cpus_per_train_worker: int = 0  # logical CPUs a rank; 0 for all cores of a local machine
+    train_on_gpu: bool = False  # one GPU a rank
+    avatars_per_process: int = 100  # people a Blender process renders before it is replaced
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One run of the whole chain."""
+
+    render: RenderStage = field(default_factory=RenderStage)
+    fit: FitStage = field(default_factory=FitStage)
+    base: BaseStage = field(default_factory=BaseStage)
+    upsampler: UpsamplerStage = field(default_factory=UpsamplerStage)
+    sample: SampleStage = field(default_factory=SampleStage)
+    resources: Resources = field(default_factory=Resources)
+
+
+def as_dict(settings: Any) -> dict[str, Any]:
+    """Plain JSON-able values of a settings dataclass (tuples become lists)."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def digest(settings: Any) -> str:
+    """16 hex digits that name these settings, stable over runs."""
+    return settings_hash(as_dict(settings))[:16]

@@ -1,0 +1,300 @@
+"""Stage train: tri-planes -> a diffusion model.
+
+Input    OUT/triplanes (pipelines.fit); --stage base also uses the portraits, --stage upsampler the
+         views and the frozen decoder.
+Output   OUT/models/STAGE: model.safetensors (EMA weights), model.json, history.jsonl, checkpoints.
+Work     one Ray Train job; ranks share the data by position, progress is counted in samples seen.
+Again    a second run resumes from the last checkpoint, exactly, and does nothing once it is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from infra.canon import settings_hash
+from infra.checkpoint import load_checkpoint, save_checkpoint
+from infra.manifest import Dataset, open_dataset
+from infra.storage import Store, open_store
+from infra.tracking import Tracking
+from pipelines import data, models
+from pipelines.context import Context, open_context, ray_session, timed
+from pipelines.options import Options, entry
+from pipelines.progress import remote_bar, reporter
+from pipelines.settings import BaseStage, RunSettings, UpsamplerStage, as_dict
+
+STAGES = models.STAGES
+MAX_RESTARTS = 3  # of a lost worker or node
+MEASURED = 2048  # people whose planes give the mean map and deviation; more change little
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What every rank gets."""
+
+    out: str
+    name: str  # base or upsampler
+    stage: BaseStage | UpsamplerStage
+    identity: dict[str, Any]
+    threads: int
+    tracking: dict[str, Any]  # arguments of Tracking
+    progress: Any  # ProgressActor
+
+
+class History:
+    """The curve of rank 0: kept in the run and sent to MLflow, each point once."""
+
+    def __init__(self, store: Store, job: Job, seen: int) -> None:
+        self.store = store
+        old = store.read("history.jsonl").splitlines() if store.exists("history.jsonl") else []
+        rows = [json.loads(line) for line in old if line]
+        # What came after the checkpoint is computed again, to the same numbers.
+        self.rows = [row for row in rows if row["samples"] <= seen]
+        self.tracking = Tracking(**job.tracking)
+        self.sent = self.tracking.last_step("loss")
+
+    def add(self, row: dict[str, float]) -> None:
+        self.rows.append(row)
+        if row["samples"] > self.sent:
+            values = {name: value for name, value in row.items() if name != "samples"}
+            self.tracking.log_metrics(values, step=int(row["samples"]))
+
+    def save(self) -> None:
+        lines = (json.dumps(row, sort_keys=True) + "\n" for row in self.rows)
+        self.store.write("history.jsonl", "".join(lines).encode())
+
+
+def train_loop(config: dict[str, Any]) -> None:
+    """One rank of Ray Train. A caller's mistake is reported, not retried."""
+    job: Job = config["job"]
+    import ray
+
+    try:
+        train(job)
+    except ValueError as error:
+        ray.get(job.progress.fail.remote(f"{error}"))
+
+
+def train(job: Job) -> None:
+    import torch
+    from ray import train as ray_train
+    from ray.train import torch as ray_torch
+
+    from rodin.diffusion.statistics import measure_planes
+    from rodin.training import Trainer
+
+    context = ray_train.get_context()
+    rank, ranks = context.get_world_rank(), context.get_world_size()
+    device = ray_torch.get_device()
+    torch.set_num_threads(job.threads)
+    store = open_store(job.out).child(f"models/{job.name}")
+    planes = open_dataset(open_store(job.out).child("triplanes"))
+    decoder = models.load_decoder(planes.store)
+    samples = data.TriplaneSamples(planes, "train")
+    mean, std = measure_planes(samples[i]["planes"] for i in range(min(len(samples), MEASURED)))
+    system = models.build(job.stage, mean, std, decoder)
+    wrap = ray_torch.prepare_model if ranks > 1 else None
+    trainer = Trainer(
+        system,
+        job.stage.train,
+        seed=job.stage.seed,
+        device=device,
+        rank=rank,
+        workers=ranks,
+        wrap=wrap,
+    )
+    found = load_checkpoint(store.child("checkpoints"))
+    if found:
+        state, meta = found
+        models.check_identity(store, meta["identity"], job.identity)
+        trainer.load_state_dict(state)
+    run(job, trainer, store, samples, rank, ranks)
+
+
+def run(job: Job, trainer: Any, store: Store, samples: Any, rank: int, ranks: int) -> None:
+    """Steps to the end of the stage; rank 0 logs, saves and finishes."""
+    stage, batch = job.stage, job.stage.train.batch_size
+    feed = data.batches(
+        samples, batch=batch, seed=stage.seed, start=trainer.samples_seen, rank=rank, ranks=ranks
+    )
+    history = History(store, job, trainer.samples_seen) if rank == 0 else None
+    report = reporter(job.progress)
+    sums: dict[str, float] = {}
+    steps, waited, begin = 0, 0.0, time.perf_counter()
+    while not trainer.done:
+        before = trainer.samples_seen
+        wait = time.perf_counter()
+        items = next(feed)
+        waited += time.perf_counter() - wait
+        for name, value in trainer.step(items).items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+        steps += 1
+        seen, end = trainer.samples_seen, trainer.done
+        if seen // stage.log_every > before // stage.log_every or end:
+            took = time.perf_counter() - begin
+            row = {name: value / steps for name, value in sums.items()}
+            row |= {
+                "samples": float(seen),
+                "samples_per_second": steps * batch / took,
+                "input_wait_share": waited / took,
+            }
+            report(seen, f"loss {row['loss']:.4f}")
+            if history is not None:
+                history.add(row)
+            sums, steps, waited, begin = {}, 0, 0.0, time.perf_counter()
+        due = seen // stage.checkpoint_every > before // stage.checkpoint_every or end
+        if due and history is not None:
+            history.save()
+            meta = {"identity": job.identity, "samples": seen}
+            save_checkpoint(store.child("checkpoints"), trainer.state_dict(), meta)
+    if history is not None:
+        finish(job, trainer, store, samples)
+        history.tracking.flush()
+
+
+def finish(job: Job, trainer: Any, store: Store, samples: Any) -> None:
+    """EMA weights, and for the base the latents of the training portraits; then the seal."""
+    import torch
+    from safetensors.torch import save
+
+    more = {}
+    if job.name == "base":
+        system = trainer.ema.eval()
+        device = next(system.parameters()).device
+        with torch.no_grad():
+            latents = [
+                system.encode(samples[i]["portrait"][None].to(device))[0].cpu().float()
+                for i in range(len(samples))
+            ]
+        more["latents_safetensors"] = save({"latents": torch.stack(latents)})
+    meta = {
+        "identity": job.identity,
+        "stage": job.name,
+        "samples": trainer.samples_seen,
+    }
+    models.save_model(store, trainer.ema.state_dict(), meta, **more)
+
+
+def threads_of(context: Context) -> int:
+    return context.settings.resources.cpus_per_train_worker or os.cpu_count() or 1
+
+
+def fit(context: Context, job: Job) -> None:
+    """Launches Ray Train and shows its progress here."""
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    resources = context.settings.resources
+    with (
+        tempfile.TemporaryDirectory(prefix="rodin-train-") as scratch,
+        remote_bar(job.stage.train.total_samples, f"train {job.name}", "sample") as progress,
+    ):
+        trainer = TorchTrainer(
+            train_loop,
+            train_loop_config={"job": dataclasses.replace(job, progress=progress)},
+            scaling_config=ScalingConfig(
+                num_workers=resources.train_workers,
+                use_gpu=resources.train_on_gpu,
+                resources_per_worker={"CPU": job.threads},
+            ),
+            run_config=RunConfig(
+                storage_path=scratch, failure_config=FailureConfig(max_failures=MAX_RESTARTS)
+            ),
+        )
+        trainer.fit()
+        problem = ray.get(progress.problem.remote())
+    if problem:
+        raise models.ModelError(f"train {job.name}: {problem}")
+
+
+def prepare(context: Context, name: str) -> tuple[Dataset, dict[str, Any]]:
+    """The tri-planes, checked, and what will decide the model. Raises before any long work."""
+    planes = open_dataset(
+        context.child("triplanes"), command=f"python -m pipelines.fit --out {context.out}"
+    )
+    planes.check_shards()
+    decoder = models.load_decoder(planes.store).digest()
+    made_with = planes.info["lineage"]["decoder"]
+    if decoder != made_with:
+        raise models.ModelError(
+            f"{planes.store.uri}: decoder.safetensors has digest {decoder[:12]}, the planes were"
+            f" fitted with {made_with[:12]}; restore the decoder that belongs to them"
+        )
+    lineage = {"dataset": planes.digest, "decoder": decoder}
+    return planes, models.identity(getattr(context.settings, name), lineage)
+
+
+def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
+    context = open_context(options, settings)
+    stage: BaseStage | UpsamplerStage = getattr(settings, name)
+    store = context.child(f"models/{name}")
+    total, batch = stage.train.total_samples, stage.train.batch_size
+    plan = f"train {name}: {total:,} tri-planes in batches of {batch}"
+    if options.dry_run and not context.store.exists("triplanes/dataset.json"):
+        print(f"{plan}; waits for pipelines.fit")
+        return
+    planes, identity = prepare(context, name)
+    meta = models.read_meta(store)
+    if meta:
+        models.check_identity(store, meta["identity"], identity)
+    if meta or options.dry_run:
+        print(f"{plan}; {'nothing to do' if meta else 'remains'}")
+        return
+    context.explain()
+    earlier = context.read_json(f"models/{name}/mlflow.json", {"run": ""})["run"]
+    with (
+        timed() as seconds,
+        context.tracked(f"train-{name}", as_dict(stage), resume=earlier) as tracking,
+    ):
+        context.write_json(f"models/{name}/mlflow.json", {"run": tracking.run_id})
+        tracking.log_dataset("triplanes", planes.digest, planes.store.uri)
+        job = Job(
+            out=context.out,
+            name=name,
+            stage=stage,
+            identity=identity,
+            threads=threads_of(context),
+            tracking=tracking.arguments(),
+            progress=None,
+        )
+        with ray_session(context):
+            fit(context, job)
+        tracking.log_artifact(store.read("model.json"), "model.json")
+    rate = total / seconds[0]
+    did = f"{total:,} tri-planes, {rate:.1f} a second"
+    context.note(f"train {name}", seconds[0], did=did, model=settings_hash(identity))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    words = list(sys.argv[1:] if argv is None else argv)
+    names = [name for name in STAGES]
+    for i, word in enumerate(words):
+        if word == "--stage" or word.startswith("--stage="):
+            value = word.partition("=")[2] or (words[i + 1] if i + 1 < len(words) else "")
+            del words[i : i + (1 if "=" in word else 2)]
+            if value not in STAGES:
+                print(
+                    f"error: unknown --stage {value!r}; choose one of: {', '.join(STAGES)}",
+                    file=sys.stderr,
+                )
+                raise SystemExit(2)
+            names = [value]
+            break
+
+    def launch(options: Options, settings: RunSettings) -> None:
+        for name in names:
+            launch_stage(name, options, settings)
+
+    text = f"{__doc__}\n--stage base|upsampler picks one; without it both are trained in turn."
+    entry("train", text, (*names, "resources"), launch, words)
+
+
+if __name__ == "__main__":
+    main()
