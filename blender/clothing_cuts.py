@@ -14,7 +14,6 @@ _PLANES = {
     "vneck": (-12.9, -14.6),
     "sweater": (-12.4, -16.0),
     "turtleneck": (-9.8, -12.6),
-    "hoodie": (-12.6, -17.6),
 }
 _V_POINT = -25.0  # cm, how deep a V reaches
 _V_SLOPE = 1.65
@@ -34,7 +33,7 @@ def neckline(npos: np.ndarray, garment: str) -> np.ndarray:
     out = np.hypot(down, aside) - _ROUND
     if garment == "vneck":
         v = (_V_POINT + _V_SLOPE * np.abs(x) - y) / np.hypot(1.0, _V_SLOPE)
-        out = np.where(z > _RIDGE, np.minimum(out, v), out)
+        out = np.minimum(out, v + 5.0 * np.maximum(_RIDGE + 1.5 - z, 0.0))  # the front only
     return out
 
 
@@ -56,7 +55,7 @@ def weave(npos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     side = np.abs(x)
     ramp = np.clip((y + 21.0) / 5.0, 0.0, 1.0)
     ramp = ramp * ramp * (3 - 2 * ramp)
-    down = -y - 0.8 * ramp * np.maximum(6.6 - np.abs(z - _RIDGE), 0.0)
+    down = -y - 0.35 * ramp * np.maximum(6.6 - np.abs(z - _RIDGE), 0.0)
     along = ((side - 16.0) - (y + 16.0)) * np.sqrt(0.5)
     over = ((side - 17.0) + (y + 17.0)) * np.sqrt(0.5)  # up across the arm
     round_arm = 5.5 * np.arctan2(np.abs(z - 0.5), over + 5.0)

@@ -86,9 +86,7 @@ def lash_strands(figure: Figure, rng: np.random.Generator, length: float = 1.0) 
     for table, count, size in ((_UPPER, 70, 1.0), (_LOWER, 42, 0.45)):
         for side in (1.0, -1.0):
             target = table * np.array([side, 1.0, 1.0])
-            gap = np.linalg.norm(
-                figure.npos[used][None] - target.reshape(-1, 3)[:, None], axis=-1
-            )
+            gap = np.linalg.norm(figure.npos[used][None] - target.reshape(-1, 3)[:, None], axis=-1)
             found = figure.vertices[used[gap.argmin(axis=1)]].reshape(-1, 2, 3)
             at = np.sort(rng.random(count)) * (len(found) - 1)
             low = np.minimum(at.astype(int), len(found) - 2)
@@ -139,5 +137,3 @@ def _beard_comb(npos: np.ndarray, full: bool) -> np.ndarray:
     out[:, 1] = -1.0 + 0.45 * moustache
     out[:, 2] = 0.35 * under + 0.1
     return out
-
-

@@ -24,6 +24,7 @@ GUIDES = 420
 LOWEST = -0.283  # m about the eyes: strands end above, inside the unit box
 _KNEE = np.array([0.190, 0.195, 0.165])  # m from the middle, where squeezing into the box starts
 _LIMIT = np.array([0.232, 0.243, 0.194])  # m, never reached
+_TOUCH = 0.002  # m that a strand may sink into skin or cloth
 _LASH_RGB = (0.012, 0.010, 0.009)  # linear
 
 
@@ -50,7 +51,10 @@ def finish(strands: np.ndarray, style: Style, frame: HeadFrame, collider: Collid
         shadow = shadow * (t[..., 1] < style.fringe - 1.0)
     shadow = np.maximum(shadow, throat_shadow(t))
     on_face = (shadow > 0.5).any(axis=1) & (style.lengths[-1][1] > 0.02)
-    out = squeeze(out[~on_face])
+    out = out[~on_face]
+    # Blends of guides from both sides may run right through the neck: no push mends those.
+    distance, _ = collider.query(out[:, 2:])
+    out = squeeze(out[(distance > -_TOUCH).all(axis=1)])
     return out[(out[..., 2] > LOWEST).all(axis=1)]
 
 
@@ -102,18 +106,20 @@ def person_collider(figure: Figure, garment: GarmentMesh | None) -> Collider:
     return make_collider(points, normals)
 
 
-def head_hair(
-    figure: Figure, hair: Hair, seed: int, garment: GarmentMesh | None
-) -> list[Strands]:
+def head_hair(figure: Figure, hair: Hair, seed: int, garment: GarmentMesh | None) -> list[Strands]:
     """The scalp's strands; an empty list for the bald."""
     if hair.style == BALD:
         return []
     style = STYLES[hair.style]
+    # Short hair covers its parting; long hair is torn apart there.
+    part = style.part if style.cut is not None else None
     scalp = make_scalp(
-        figure.vertices, figure.skin, figure.npos, hair.style, recede=hair.recede, part=style.part
+        figure.vertices, figure.skin, figure.npos, hair.style, recede=hair.recede, part=part
     )
     frame, collider = figure.frame, person_collider(figure, garment)
-    sets = {"hair": scalp_strands(style, scalp, frame, collider, seed=seed, length_scale=hair.length)}
+    sets = {
+        "hair": scalp_strands(style, scalp, frame, collider, seed=seed, length_scale=hair.length)
+    }
     if style.tie is not None:
         rng = generator(seed, "hair.tied")
         hang = bun_strands if style.tied == "bun" else tail_strands

@@ -52,9 +52,7 @@ class Collider:
         return points + depth[..., None] * outward
 
 
-def make_collider(
-    points: np.ndarray, normals: np.ndarray, region: np.ndarray = REGION
-) -> Collider:
+def make_collider(points: np.ndarray, normals: np.ndarray, region: np.ndarray = REGION) -> Collider:
     """Signed distances to an oriented point set: points (N, 3) m, outward unit normals (N, 3).
 
     The sign and, near the surface, the value come from the plane of the nearest point, which is

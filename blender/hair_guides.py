@@ -114,7 +114,11 @@ def march(
     """Grow one guide from each root: roots, normals (N, 3) -> (N, style.points, 3), metres."""
     count = len(roots)
     t0 = frame.to_template(roots)
-    lengths = strand_lengths(style, t0) * length_scale * rng.uniform(1 - style.spread, 1 + style.spread, count)
+    lengths = (
+        strand_lengths(style, t0)
+        * length_scale
+        * rng.uniform(1 - style.spread, 1 + style.spread, count)
+    )
     parting = style.part if style.part is not None else 0.0
     side = np.where(t0[:, 0] >= parting, 1.0, -1.0)
     lead = smoothstep(7.0, 9.0, t0[:, 2] + rng.normal(0, 0.6, count))
@@ -146,9 +150,7 @@ def march(
     return _wave(guides, style, t0, collider) if style.wave is not None else guides
 
 
-def _wave(
-    guides: np.ndarray, style: Style, roots: np.ndarray, collider: Collider
-) -> np.ndarray:
+def _wave(guides: np.ndarray, style: Style, roots: np.ndarray, collider: Collider) -> np.ndarray:
     """Bend guides (N, K, 3) into waves whose phase drifts slowly over the scalp."""
     assert style.wave is not None
     amplitude, length = style.wave
@@ -157,7 +159,7 @@ def _wave(
     across = _unit(np.cross(tangent, outward))
     gaps = np.linalg.norm(np.diff(guides, axis=1), axis=2)
     arc = np.concatenate([np.zeros((len(guides), 1)), np.cumsum(gaps, axis=1)], axis=1)
-    phase = 2 * np.pi * (arc / length) + 2.5 * ripple(roots, 9.0)[:, None]
+    phase = 2 * np.pi * (arc / length) + 5.0 * ripple(roots, 6.5)[:, None]
     swing = amplitude * smoothstep(0.02, 0.10, arc)
     sideways = (swing * np.sin(phase))[..., None] * across
     return guides + sideways + (0.45 * swing * (1 + np.cos(phase)))[..., None] * outward

@@ -65,9 +65,11 @@ def rooting(npos: np.ndarray, part: float | None, recede: float = 0.0) -> np.nda
     """How thickly strands root (N,), up to 1: most along the front hairline and the parting."""
     above = npos[:, 1] - hairline_height(npos, recede)
     front = smoothstep(2.2, 0.6, above) * smoothstep(8.0, 10.0, npos[:, 2])
-    crown = np.zeros(len(npos))
+    # Strands leave the whorl in all directions, which would bare it.
+    crown = smoothstep(5.0, 2.0, np.linalg.norm(npos - np.array([0.0, 9.0, -0.5]), axis=1))
     if part is not None:
-        crown = smoothstep(1.4, 0.4, np.abs(npos[:, 0] - part)) * smoothstep(3.0, 6.0, npos[:, 1])
+        line = smoothstep(1.4, 0.4, np.abs(npos[:, 0] - part)) * smoothstep(3.0, 6.0, npos[:, 1])
+        crown = np.maximum(crown, line)
     return 0.55 + 0.45 * np.maximum(front, crown)
 
 

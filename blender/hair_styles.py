@@ -33,13 +33,12 @@ class Style:
     wave: tuple[float, float] | None = None  # (amplitude, wavelength) in m, shared by neighbours
     tied: str | None = None  # what hangs on the tie: 'bun' or 'tail'
     spread: float = 0.08  # relative spread of the lengths
-    tint: float = 0.75  # 0..1, how strongly the skin beneath takes the hair's colour
 
 
 _BUZZ = Style(
-    lengths=((-9, 0.0025), (-2, 0.004), (6, 0.006), (12, 0.007)),
+    lengths=((-9, 0.003), (-2, 0.005), (6, 0.007), (12, 0.008)),
     layer=(0.001, 0.004), rise=0.75, hug=0.2, flank=(0.8, -0.2), sweep=(0.0, 0.6), wild=0.25,
-    density=420_000.0, radius=0.00022, points=4, clump=(0.004, 0.0), frizz=0.0, tint=0.8,
+    density=420_000.0, radius=0.00026, points=4, clump=(0.004, 0.0), frizz=0.0,
 )  # fmt: skip
 _SHORT = Style(
     lengths=((-9, 0.006), (-3, 0.012), (3, 0.020), (6.5, 0.034), (9, 0.060), (12, 0.070)),
@@ -68,8 +67,8 @@ STYLES: dict[str, Style] = {
     "buzz": _BUZZ,
     "short": _SHORT,
     "slick": replace(_SHORT, sweep=(0.0, -1.0), part=None, layer=(0.002, 0.012), rise=0.7,
-                     lengths=((-9, 0.008), (0, 0.022), (5, 0.05), (9, 0.085), (12, 0.09)),
-                     flank=(0.5, -0.9), hug=0.95, frizz=0.0003),
+                     lengths=((-9, 0.012), (-4, 0.026), (2, 0.045), (6, 0.065), (12, 0.095)),
+                     flank=(0.6, -0.8), hug=0.95, frizz=0.0003, density=210_000.0),
     "long": _LONG,
     "wavy": replace(_LONG, layer=(0.004, 0.024), wave=(0.0075, 0.055), clump=(0.014, 0.35),
                     frizz=0.0010, cut=-21.0, part=-2.4, points=36),

@@ -49,7 +49,8 @@ def bun_strands(
     layer = radius * rng.uniform(0.86, 1.0, count)[:, None] * (1 + 0.03 * np.sin(9 * height))
     ring = layer * np.sin(height)
     out = place + (0.70 * radius + 0.85 * layer * np.cos(height))[..., None] * outward
-    return out + (ring * np.cos(turn))[..., None] * across + (ring * np.sin(turn))[..., None] * along
+    out += (ring * np.cos(turn))[..., None] * across
+    return out + (ring * np.sin(turn))[..., None] * along
 
 
 def tail_strands(
@@ -100,4 +101,5 @@ def band_strands(
     level = rng.uniform(0.002, 0.011, (count, 1)) + 0 * turn
     ring = _BAND * (0.95 + 0.12 * rng.random((count, 1))) + 0 * turn
     out = place + level[..., None] * outward
-    return out + (ring * np.cos(turn))[..., None] * across + (ring * np.sin(turn))[..., None] * along
+    out += (ring * np.cos(turn))[..., None] * across
+    return out + (ring * np.sin(turn))[..., None] * along

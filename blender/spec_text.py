@@ -15,7 +15,7 @@ _HAIR = {
 }  # fmt: skip
 _GARMENT = {
     "tshirt": "T-shirt", "vneck": "V-neck shirt", "sweater": "sweater",
-    "turtleneck": "turtleneck", "hoodie": "hooded sweatshirt",
+    "turtleneck": "turtleneck",
 }  # fmt: skip
 _TONES = ("very fair", "fair", "light", "medium", "tan", "brown", "dark brown", "deep")
 

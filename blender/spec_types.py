@@ -19,7 +19,7 @@ HairStyle = Literal[
     "ponytail",
 ]  # fmt: skip
 BeardStyle = Literal["none", "stubble", "full"]
-Garment = Literal["tshirt", "vneck", "sweater", "turtleneck", "hoodie"]
+Garment = Literal["tshirt", "vneck", "sweater", "turtleneck"]
 Pattern = Literal["plain", "striped", "checked"]
 
 

@@ -140,7 +140,7 @@ def sample_clothes(seed: int, identity: Identity) -> Clothes:
     """A garment, its pattern and two colours."""
     rng = generator(seed, "clothes")
     garments: dict[Garment, float] = {
-        "tshirt": 0.34, "vneck": 0.18, "sweater": 0.20, "turtleneck": 0.18, "hoodie": 0.10,
+        "tshirt": 0.34, "vneck": 0.18, "sweater": 0.20, "turtleneck": 0.18,
     }  # fmt: skip
     garment: Garment = _pick(rng, garments)  # type: ignore[assignment]
     pattern: Pattern = _pick(  # type: ignore[assignment]
