@@ -29,9 +29,9 @@ class DecoderConfig:
     """Shape of the decoder; what is stored in its file."""
 
     channels: int = 16  # channels of the planes
-    hidden: int = 48  # width of the hidden layers
+    hidden: int = 32  # width of the hidden layers
     layers: int = 2  # hidden layers
-    frequencies: int = 1  # octaves of xi, the Fourier embedding of the feature; 0: none
+    frequencies: int = 0  # octaves of xi, the Fourier embedding of the feature; 0: none
     direction_frequencies: int = 0  # octaves of the view direction; 0: colour ignores it
     activation: Literal["relu", "silu"] = "relu"  # of the hidden layers
     density_scale: float = 40.0  # sigma = scale * softplus(raw), per box unit

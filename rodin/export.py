@@ -1,4 +1,4 @@
-"""What people use: turntable films and meshes with vertex colours, from planes and their decoder."""
+"""What people use: turntable films, and meshes with vertex colours."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def frames(
     samples: int = 96,
     background: float = 1.0,
 ) -> np.ndarray:
-    """A full turn about planes (3, C, H, W): uint8 (count, size, size, 3), frame 0 from the front."""
+    """A full turn about planes (3, C, H, W): uint8 (count, size, size, 3), the first frontal."""
     intrinsics = cameras.intrinsics_from_fov(size, size)
     grid = occupancies.from_density(planes[None], decoder)[0]
     images = [

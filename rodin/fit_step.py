@@ -29,7 +29,7 @@ class FitSettings:
 
     decoder: DecoderConfig = field(default_factory=DecoderConfig)  # its channels are the planes'
     resolution: int = 64  # texels a side of the planes
-    pyramid_levels: int = 3  # planes are fitted as a sum of this many sizes, each half the last
+    pyramid_levels: int = 3  # sizes that planes are fitted as a sum of, each half the last
     base_resolution: int = 32  # smallest size that the decoder must render, texels a side
     held_out: int = 4  # views of an avatar that are only measured; never the portrait
     steps: int = 500  # steps of one avatar's fit, with the decoder frozen
@@ -47,7 +47,7 @@ class FitSettings:
     decoder_rate: float = 4e-3  # Adam's learning rate for the decoder at the start
     decoder_rate_end: float = 4e-4  # and at the end
     alpha_weight: float = 0.3  # of the coverage loss
-    smooth_weight: float = 2e-3  # of total variation
+    smooth_weight: float = 1e-2  # of total variation
     sparse_weight: float = 1e-4  # of mean |plane|
     compact_weight: float = 1e-6  # of density smoothness
     compact_radius: float = 0.004  # its standard deviation, box units
@@ -59,7 +59,8 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         limits = {
-            "resolution": 4, "pyramid_levels": 1, "base_resolution": 4, "held_out": 1, "steps": 1, "decoder_steps": 1,
+            "resolution": 4, "pyramid_levels": 1, "base_resolution": 4, "held_out": 1, "steps": 1,
+            "decoder_steps": 1,
             "subjects_per_step": 1, "rays_per_step": 1, "samples_per_ray": 2, "empty_points": 0,
             "compact_points": 0, "occupancy_size": 8, "render_samples": 2,
         }  # fmt: skip
@@ -73,8 +74,8 @@ class FitSettings:
             )
         if self.resolution % 2 ** (self.pyramid_levels - 1):
             raise FitError(
-                f"resolution {self.resolution} cannot be halved {self.pyramid_levels - 1} times; lower"
-                " pyramid_levels"
+                f"resolution {self.resolution} cannot be halved {self.pyramid_levels - 1} times;"
+                " lower pyramid_levels"
             )
         if not 0 <= self.scale_probability <= 1:
             raise FitError(f"scale_probability is {self.scale_probability}; use 0 to 1")
@@ -204,7 +205,11 @@ def check_finite(terms: dict[str, Tensor], step: int) -> None:
     """Stop before the optimiser is given a loss that is NaN or infinite."""
     total = float(terms["total"].detach())
     if not math.isfinite(total):
-        bad = [name for name, value in terms.items() if not math.isfinite(float(value.detach()))]
+        bad = [
+            name
+            for name, value in terms.items()
+            if name != "total" and not math.isfinite(float(value.detach()))
+        ]
         raise FitError(
             f"the loss is {total} at step {step} ({', '.join(bad)}); lower plane_rate or"
             " decoder_rate"

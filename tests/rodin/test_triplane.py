@@ -1,4 +1,4 @@
-"""Lookup against the slow obvious one, gradients included; the three planes see three axis pairs."""
+"""Lookup against the slow obvious one, gradients included; three planes, three axis pairs."""
 
 from __future__ import annotations
 
