@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -37,12 +38,18 @@ class RecycledProcess:
     def call(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
         """`function(*args)` in the child; its exceptions pass through.
 
-        `function` must be importable by name. Raises WorkerDied when the child is gone, or after
-        `timeout` seconds. Nothing is repeated here: that is the caller's choice.
+        A function of the main module travels by value, others by name. Raises WorkerDied when
+        the child is gone, or after `timeout` seconds. Nothing is repeated here: that is the
+        caller's choice.
         """
         if self._pool is not None and self._done >= self.tasks_per_child:
             self.close()
         name = getattr(function, "__name__", "call")
+        if getattr(function, "__module__", "") == "__main__":
+            # The child has another main module (and a stage run by `python -m` is one).
+            import cloudpickle
+
+            function, args = _call_pickled, (cloudpickle.dumps((function, args)),)
         try:
             future = self._submit(function, args)
             result = future.result(timeout)
@@ -90,6 +97,11 @@ class RecycledProcess:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _call_pickled(data: bytes) -> Any:
+    function, args = pickle.loads(data)
+    return function(*args)
 
 
 def _end_with_parent() -> None:

@@ -176,8 +176,12 @@ PARENT = """
 import sys, os
 sys.path.insert(0, {root!r})
 from infra.child import RecycledProcess
+
+def of_the_main_module(number):
+    return os.getpid() + number
+
 child = RecycledProcess()
-print(child.call(os.getpid), flush=True)
+print(child.call(of_the_main_module, 0), flush=True)
 os.kill(os.getpid(), 9)
 """
 
