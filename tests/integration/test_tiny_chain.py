@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -228,3 +229,24 @@ def test_other_settings_on_old_work_are_refused(
         launch("train", finished, asset_cache, "--stage", "base", "base.seed=1"), "seed", "--out"
     )
     assert contents(finished) == before
+
+
+def readme_block(language: str, marker: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    found = [block for block in blocks if marker in block]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_scripts_of_the_readme_read_the_shards(finished: Path) -> None:
+    script = readme_block("python", "import webdataset")
+    script = script.replace("runs/demo", str(finished))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "(3, 8, 32, 32)" in done.stdout
+    assert " dB A portrait of" in done.stdout
+    shell = readme_block("sh", "tar -tf").replace("runs/demo", str(finished))
+    done = subprocess.run(["bash", "-euc", shell], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "000000000.view000.webp" in done.stdout
+    assert '"attributes"' in done.stdout
