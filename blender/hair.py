@@ -50,12 +50,27 @@ def finish(strands: np.ndarray, style: Style, frame: HeadFrame, collider: Collid
     if style.fringe is not None:
         shadow = shadow * (t[..., 1] < style.fringe - 1.0)
     shadow = np.maximum(shadow, throat_shadow(t))
-    on_face = (shadow > 0.5).any(axis=1) & (style.lengths[-1][1] > 0.02)
-    out = out[~on_face]
+    if style.lengths[-1][1] > 0.02:
+        out = shorten(out, (shadow > 0.5).argmax(axis=1), (shadow > 0.5).any(axis=1))
     # Blends of guides from both sides may run right through the neck: no push mends those.
     distance, _ = collider.query(out[:, 2:])
     out = squeeze(out[(distance > -_TOUCH).all(axis=1)])
     return out[(out[..., 2] > LOWEST).all(axis=1)]
+
+
+def shorten(strands: np.ndarray, first: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
+    """End strands (M, P, 3) before their point `first` (M,) where `forbidden` (M,).
+
+    Strands of which too little would be left are dropped.
+    """
+    count, points, _ = strands.shape
+    last = np.where(forbidden, first - 1, points - 1)
+    at = np.linspace(0.0, 1.0, points)[None] * last[:, None]
+    low = np.clip(at.astype(int), 0, points - 2)
+    part = (at - low)[..., None]
+    rows = np.arange(count)[:, None]
+    out = strands[rows, low] * (1 - part) + strands[rows, low + 1] * part
+    return out[last >= 3]
 
 
 def squeeze(points: np.ndarray) -> np.ndarray:

@@ -70,7 +70,8 @@ def _field(style: Style, side: np.ndarray, lead: np.ndarray, t: np.ndarray) -> n
     away, forward = style.sweep
     down, flank_forward = style.flank
     out = np.zeros_like(t)
-    out[:, 0] = top * away * side
+    # Behind the crown hair just falls: combed apart there, it would bare a line of scalp.
+    out[:, 0] = top * away * side * smoothstep(0.0, 4.5, t[:, 2])
     out[:, 1] = -(1 - top) * down - style.gravity
     out[:, 2] = top * forward + (1 - top) * flank_forward
     # Hair at the sides parts round the ear's front and never turns onto the cheek.
