@@ -388,9 +388,10 @@ def test_generate_gives_each_seed_its_avatar_whatever_the_batch() -> None:
 
 
 def rendered_batch(decoder: TriplaneDecoder) -> dict[str, Tensor]:
-    """A batch whose views are renders of its planes, which have detail at every size."""
+    """A batch whose views are renders of its planes, which have detail that low ones lack."""
     batch = make_batch()
-    planes = batch["planes"] + 0.5 * torch.randn(batch["planes"].shape, generator=generator())
+    checks = 1 - 2 * ((torch.arange(16)[:, None] + torch.arange(16)) % 2)
+    planes = batch["planes"] + 0.5 * checks
     for i, view in ((i, view) for i in range(2) for view in range(2)):
         camera = batch["camera_to_world"][i, view], batch["intrinsics"][i, view]
         out = render_image(planes[i], decoder, *camera, 32, 32, samples=8)
@@ -416,7 +417,7 @@ def test_overfits_one_tiny_batch(stage: str) -> None:
         return {key: sum(part[key].item() for part in parts) / 8 for key in parts[0]}
 
     before = score()
-    for _ in range(60):
+    for _ in range(50):
         trainer.step(batch)
     after = score()
     assert after[name] < 0.75 * before[name], (before, after)
