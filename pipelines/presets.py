@@ -14,6 +14,7 @@ from pipelines.settings import (
 from rodin.decoder import DecoderConfig
 from rodin.diffusion.base import BaseSettings
 from rodin.diffusion.sampling import SamplerSettings
+from rodin.diffusion.schedule import ScheduleSettings
 from rodin.diffusion.upsampler import PatchSettings, UpsamplerSettings
 from rodin.fit import FitSettings
 from rodin.generate import GenerateSettings
@@ -109,51 +110,63 @@ DEMO = RunSettings(
         checkpoint_every=1600,
         model=BaseSettings(
             size=32,
+            # v where the paper has eps: in the few hundred steps that a laptop has time for it
+            # learns what the latent says, eps does not yet.
+            output="v",
+            schedule=ScheduleSettings(log_snr_start=6.0, log_snr_end=-12.0),
             unet=UNetSettings(
                 plane_channels=16,
-                width=48,
-                multipliers=(1, 2, 2),
+                width=64,
+                multipliers=(1, 2),
                 blocks=1,
-                attention_levels=(2,),
+                patch=4,
+                attention_levels=(1,),
                 head_channels=32,
-                aware_levels=(0, 1),
+                aware_levels=(0,),
                 latent_dim=64,
+                latent_map=8,
+                position_octaves=2,
             ),
             encoder=EncoderSettings(latent_dim=64, width=16, size=64),
         ),
         train=TrainSettings(
             total_samples=8000,
             batch_size=8,
-            learning_rate=1e-3,
-            warmup_samples=200,
+            learning_rate=2e-3,
+            beta2=0.99,
+            warmup_samples=160,
             decay="cosine",
-            ema_halflife=400.0,
+            ema_halflife=500.0,
         ),
     ),
     upsampler=UpsamplerStage(
         log_every=40,
-        checkpoint_every=400,
+        checkpoint_every=200,
         model=UpsamplerSettings(
             size=64,
             low_size=32,
+            perceptual_weight=0.1,
             unet=UNetSettings(
                 plane_channels=16,
                 condition_channels=16,
-                width=48,
+                width=64,
                 multipliers=(1, 2),
                 blocks=1,
+                patch=4,
                 attention_levels=(),
                 aware_levels=(0, 1),
                 latent_dim=0,
+                position_octaves=2,
                 strength_input=True,
             ),
-            patch=PatchSettings(size=32, samples=32),
+            patch=PatchSettings(size=32, samples=32, subjects=1, occupancy=32),
         ),
         train=TrainSettings(
-            total_samples=1600,
+            total_samples=1200,
             batch_size=4,
             learning_rate=1e-3,
-            warmup_samples=100,
+            beta2=0.99,
+            warmup_samples=80,
             decay="cosine",
             ema_halflife=200.0,
         ),
@@ -162,7 +175,7 @@ DEMO = RunSettings(
         count=8,
         portraits=4,
         generate=GenerateSettings(
-            base=SamplerSettings(steps=40, guidance=1.5), upsampler=SamplerSettings(steps=10)
+            base=SamplerSettings(steps=25), upsampler=SamplerSettings(steps=6), strength=0.1
         ),
     ),
 )
