@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def turntable(
     from PIL import Image
 
     images = [Image.fromarray(frame) for frame in film]
-    options = {"quality": 90} if path.suffix == ".webp" else {}
+    options: dict[str, Any] = {"quality": 90} if path.suffix == ".webp" else {}
     images[0].save(
         path,
         save_all=True,
@@ -159,5 +160,7 @@ def mesh(
     shape = trimesh.Trimesh(
         points.numpy() * BOX_HALF_SIZE_M, faces, vertex_colors=rgba, process=False
     )
-    path.write_bytes(shape.export(file_type="glb"))
+    data = shape.export(file_type="glb")
+    assert isinstance(data, bytes)
+    path.write_bytes(data)
     return path

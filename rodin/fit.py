@@ -105,7 +105,7 @@ def fit_planes(
         result = compose(levels)
     measured = evaluate(result, decoder, held_out, samples=settings.render_samples)
     small = triplane.resize(result[None], settings.base_resolution)[0]
-    base = evaluate(small, decoder, held_out.select([0]), samples=settings.render_samples)
+    base = evaluate(small, decoder, held_out, samples=settings.render_samples)
     return FitResult(result, measured | {"psnr_base": base["psnr"]}, history)
 
 

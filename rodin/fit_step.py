@@ -32,12 +32,12 @@ class FitSettings:
     pyramid_levels: int = 3  # sizes that planes are fitted as a sum of, each half the last
     base_resolution: int = 32  # smallest size that the decoder must render, texels a side
     held_out: int = 4  # views of an avatar that are only measured; never the portrait
-    steps: int = 500  # steps of one avatar's fit, with the decoder frozen
-    decoder_steps: int = 1000  # steps of the joint fit of decoder and first planes
+    steps: int = 400  # steps of one avatar's fit, with the decoder frozen
+    decoder_steps: int = 800  # steps of the joint fit of decoder and first planes
     subjects_per_step: int = 4  # subjects in a step of the joint fit
     rays_per_step: int = 2048  # rays in a step, of all its subjects together
     samples_per_ray: int = 8  # samples along the occupied stretch of a ray
-    empty_points: int = 1024  # points of known empty space in a step, of all subjects together
+    empty_points: int = 2048  # points of known empty space in a step, of all subjects together
     compact_points: int = 512  # points of the density-smoothness loss in a step
     occupancy_size: int = 64  # voxels a side of the carved grid
     use_depth: bool = True  # carve and place samples by depth, where the views have it
@@ -51,7 +51,7 @@ class FitSettings:
     sparse_weight: float = 1e-4  # of mean |plane|
     compact_weight: float = 1e-6  # of density smoothness
     compact_radius: float = 0.004  # its standard deviation, box units
-    empty_weight: float = 0.1  # of the opacity of empty points
+    empty_weight: float = 0.3  # of the opacity of empty points
     empty_length: float = 0.1  # box units over which that opacity counts
     scale_probability: float = 0.5  # of steps that render planes at a random size
     feature_noise: float = 1e-3  # standard deviation of noise on planes in a step

@@ -83,8 +83,10 @@ class Views:
         )
 
     def split(self, held_out: int) -> tuple[Views, Views]:
-        """(fitted, held out): `held_out` views spread evenly over all but the portrait (view 0).
+        """(fitted, held out): `held_out` views spread evenly in azimuth, never the portrait.
 
+        Every k-th view by index would not do: cameras from a low-discrepancy sequence repeat their
+        direction nearly every 8th, 13th or 21st view.
         Raises ViewsError when fewer than MIN_VIEWS would be left to fit.
         """
         count = len(self)
@@ -93,6 +95,9 @@ class Views:
                 f"holding out {held_out} of {count} views leaves fewer than {MIN_VIEWS};"
                 " render more views or hold out fewer"
             )
-        chosen = {1 + ((2 * i + 1) * (count - 1)) // (2 * held_out) for i in range(held_out)}
+        centres = np.asarray(self.camera_to_world, dtype=np.float64)[1:, :3, 3]
+        around = 1 + np.argsort(np.arctan2(centres[:, 0], centres[:, 2]), kind="stable")
+        places = [((2 * i + 1) * (count - 1)) // (2 * held_out) for i in range(held_out)]
+        chosen = {int(around[place]) for place in places}
         kept = [i for i in range(count) if i not in chosen]
         return self.select(kept), self.select(sorted(chosen))

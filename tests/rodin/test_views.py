@@ -35,6 +35,21 @@ def test_held_out_views_are_disjoint_and_spread(views: Views, held_out: int) -> 
     assert all(view.tobytes() not in fitted_bytes for view in held.rgba)
 
 
+def test_held_out_views_look_from_all_sides() -> None:
+    """Every 8th camera of a golden-angle sequence looks from nearly the same side."""
+    count = 33
+    azimuth = torch.arange(count) * 222.4922
+    views = Views(
+        rgba=np.full((count, 4, 4, 4), 255, np.uint8),
+        camera_to_world=cameras.orbit(azimuth, 0.0).numpy(),
+        intrinsics=cameras.intrinsics_from_fov(4, 4).expand(count, 3, 3).numpy(),
+    )
+    centres = views.split(4)[1].camera_to_world[:, :3, 3]
+    around = np.sort(np.degrees(np.arctan2(centres[:, 0], centres[:, 2])))
+    gaps = np.diff(np.append(around, around[0] + 360))
+    assert gaps.min() > 60 and gaps.max() < 120
+
+
 def change(views: Views, **values: object) -> Views:
     return dataclasses.replace(views, **values)  # type: ignore[arg-type]
 
