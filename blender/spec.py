@@ -73,7 +73,7 @@ _IRISES: dict[str, Rgb] = {
     "hazel": (0.45, 0.34, 0.16),
     "green": (0.34, 0.46, 0.28),
     "grey": (0.50, 0.55, 0.58),
-    "blue": (0.30, 0.48, 0.66),
+    "blue": (0.36, 0.49, 0.60),
 }
 
 _EXPRESSIONS: dict[str, dict[str, float]] = {
