@@ -170,6 +170,10 @@ def one_ray() -> Iterator[None]:
 @contextmanager
 def ray_session(context: Context) -> Iterator[None]:
     """The cluster of a job or `--address`, otherwise a local Ray."""
+    import ray
+
+    if not ray.is_initialized():
+        print("ray: connecting (a local Ray takes some 20 s to start)", flush=True)
     session = cluster.connect(address=context.options.address or None)
     if _outer is None:
         with session:

@@ -177,7 +177,8 @@ class FitWorker:
         )
         planes = result.planes.numpy().astype(np.float16)
         self.store.write(f"previews/{key}.png", self.preview(views, planes))
-        kept = np.linspace(0, len(views) - 1, min(self.stage.views_kept, len(views))).astype(int)
+        count = min(self.stage.views_kept, len(views))
+        kept = np.linspace(0, len(views), count, endpoint=False).astype(int)  # round the head
         meta = {
             **{name: sample.meta[name] for name in ("seed", "attributes", "caption", "licence")},
             "decoder": self.identity["decoder"],
@@ -235,8 +236,9 @@ def contact_sheet(store: Store, units: Sequence[Unit], identity: dict[str, Any])
     for unit, packed in first_samples(store, units, identity, SHEET_PEOPLE):
         strip = pictures.from_png(store.read(f"previews/{packed.key}.png"))
         shown.append(list(np.split(strip, strip.shape[1] // strip.shape[0], axis=1)))
-        labels.append(f"{packed.key} {unit.split}: truth | fit, {packed.metrics['psnr']:.2f} dB")
-    return pictures.png(pictures.grid(shown, labels))
+        score = f"{packed.metrics['psnr']:.2f} dB"
+        labels.append(f"{int(packed.key)} {unit.split}: truth | fit, {score}")
+    return pictures.png(pictures.grid(shown, labels, across=2))
 
 
 def units_of(stage: FitStage, views: Dataset) -> list[Unit]:

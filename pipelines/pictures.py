@@ -28,34 +28,35 @@ def grid(
     labels: Sequence[str] = (),
     *,
     tile: int = 0,
+    across: int = 1,
 ) -> Image.Image:
-    """Rows of pictures; `labels`, when given, names each row beneath it.
+    """Rows of pictures; `labels`, when given, names each row beneath it, cut to its width.
 
-    `tile` is the side of a picture in px, 0 for the size of the first one.
+    `tile` is the side of a picture in px, 0 for the size of the first one; `across` rows stand side
+    by side. Raises ValueError without a picture.
     """
     if not rows or not rows[0]:
         raise ValueError("a contact sheet needs at least one picture")
     side = tile or to_image(rows[0][0]).width
-    columns = max(len(row) for row in rows)
     text = 16 if labels else 0
-    sheet = Image.new("RGB", (columns * side, len(rows) * (side + text)), "white")
+    wide, high = max(len(row) for row in rows) * side, side + text
+    lines = -(-len(rows) // across)
+    sheet = Image.new("RGB", (min(across, len(rows)) * wide, lines * high), "white")
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(11)
-    for y, row in enumerate(rows):
+    for k, row in enumerate(rows):
+        left, top = k % across * wide, k // across * high
         for x, picture in enumerate(row):
             image = to_image(picture)
             if image.size != (side, side):
                 image = image.resize((side, side), Image.Resampling.LANCZOS)
-            sheet.paste(image, (x * side, y * (side + text)))
+            sheet.paste(image, (left + x * side, top))
         if labels:
-            pen.text((4, y * (side + text) + side + 1), labels[y], fill="#333333", font=font)
+            label = labels[k]
+            while label and pen.textlength(label, font=font) > wide - 8:
+                label = label[:-1]
+            pen.text((left + 4, top + side + 1), label, fill="#333333", font=font)
     return sheet
-
-
-def tiles(pictures: Sequence[Picture], columns: int, *, tile: int = 0) -> Image.Image:
-    """Pictures laid out row by row."""
-    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
-    return grid(rows, tile=tile)
 
 
 def png(image: Image.Image) -> bytes:

@@ -120,10 +120,12 @@ def contact_sheet(context: Context, units: Sequence[Unit]) -> bytes:
     rows, labels = [], []
     for unit, packed in first_samples(store, units, identity(stage), SHEET_PEOPLE):
         sample = record.decode_views(packed.members)
-        chosen = np.linspace(0, len(sample.rgba) - 1, SHEET_VIEWS).astype(int)
+        # the portrait, then evenly round the head: views are in the order of their azimuth
+        chosen = np.linspace(0, len(sample.rgba), SHEET_VIEWS, endpoint=False).astype(int)
         rows.append([sample.rgba[i] for i in chosen])
-        labels.append(f"{packed.key} {unit.split}: {sample.meta['caption']}"[:110])
-    return pictures.png(pictures.grid(rows, labels))
+        caption = sample.meta["caption"].removeprefix("A portrait of ")
+        labels.append(f"{int(packed.key)} {unit.split}: {caption}")
+    return pictures.png(pictures.grid(rows, labels, across=2))
 
 
 def work(context: Context, todo: Sequence[Unit]) -> Iterator[dict[str, Any]]:

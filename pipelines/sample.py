@@ -180,10 +180,10 @@ def sheets(context: Context, store: Store, keys: Sequence[str]) -> dict[str, byt
             key = name.removeprefix("portrait-")
             sample = record.decode_triplane(planes.read(key))
             portraits.append([sample.portrait, *row])
-            portrait_names.append(f"portrait of {key}, then the avatar made from it")
-    found = {"seeds.png": pictures.png(pictures.grid(seeds, seed_names))}
+            portrait_names.append(f"portrait of {int(key)}, then the avatar made from it")
+    found = {"seeds.png": pictures.png(pictures.grid(seeds, seed_names, across=2))}
     if portraits:
-        found["portraits.png"] = pictures.png(pictures.grid(portraits, portrait_names))
+        found["portraits.png"] = pictures.png(pictures.grid(portraits, portrait_names, across=2))
     return found
 
 

@@ -20,10 +20,12 @@ VIRTUAL_ENV=$PWD/.venv .venv/bin/uv pip sync --quiet --require-hashes --python .
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
 
 # bpy links against these; Debian and Ubuntu use the same package names.
-packages="libx11-6 libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1"
+packages="libx11-6 libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxext6 libxt6"
 line="apt-get install -y --no-install-recommends $packages"
-missing() { ldd .venv/lib/python3.11/site-packages/bpy/__init__*.so | awk '/not found/ {print $1}' \
-  | grep -E '^lib(X|xkb|SM|ICE|GL|xcb|uuid)' || true; }
+missing() {
+  ldd .venv/lib/python3.11/site-packages/bpy/__init__*.so .venv/lib/python3.11/site-packages/bpy/lib/*.so* \
+    2>/dev/null | awk '/not found/ {print $1}' | grep -E '^lib(X|xkb|SM|ICE|GL|xcb|uuid)' | sort -u || true
+}
 if [ -n "$(missing)" ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "setup: installing shared libraries for Blender: $packages"
