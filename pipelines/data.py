@@ -17,7 +17,7 @@ from infra.manifest import Dataset as Shards
 from rodin import record
 from rodin.training import draw_indices
 
-KEEP = 2 << 30  # bytes of encoded samples that a loader keeps in memory
+KEEP = 2 << 30  # bytes of decoded samples that a loader keeps in memory
 
 
 class RunOrder(Sampler[list[int]]):
@@ -42,7 +42,7 @@ class RunOrder(Sampler[list[int]]):
 
 
 class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
-    """Decoded samples of a split; keeps the encoded bytes of recent ones."""
+    """The samples of a split; recent ones stay in memory, decoded but in their stored types."""
 
     def __init__(self, shards: Shards, split: str) -> None:
         self.shards = shards
@@ -52,25 +52,29 @@ class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
                 f"{shards.store.uri} has no {split} samples; make more avatars"
                 " (--render.avatars) or change --render.val-fraction"
             )
-        self.kept: OrderedDict[int, dict[str, bytes]] = OrderedDict()
+        self.kept: OrderedDict[int, record.TriplaneSample] = OrderedDict()
         self.bytes = 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def members(self, index: int) -> dict[str, bytes]:
+    def sample(self, index: int) -> record.TriplaneSample:
         if index in self.kept:
             self.kept.move_to_end(index)
             return self.kept[index]
-        members = self.kept[index] = self.shards.read_row(self.rows[index])
-        self.bytes += sum(len(data) for data in members.values())
+        sample = record.decode_triplane(self.shards.read_row(self.rows[index]))
+        self.kept[index] = sample
+        self.bytes += size_of(sample)
         while self.bytes > KEEP and len(self.kept) > 1:
-            _, old = self.kept.popitem(last=False)
-            self.bytes -= sum(len(data) for data in old.values())
-        return members
+            self.bytes -= size_of(self.kept.popitem(last=False)[1])
+        return sample
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return tensors(record.decode_triplane(self.members(index)))
+        return tensors(self.sample(index))
+
+
+def size_of(sample: record.TriplaneSample) -> int:
+    return sample.triplane.nbytes + sample.portrait.nbytes + sample.rgba.nbytes
 
 
 def image(pixels: np.ndarray) -> torch.Tensor:
