@@ -109,7 +109,7 @@ class SampleStage:
     first_seed: int = 0  # seed of the first one; the others follow
     # gaussian: latents drawn from the Gaussian of the training portraits' latents; none: zero
     latent: Literal["gaussian", "none"] = "gaussian"
-    spread: float = 0.7  # standard deviations of that Gaussian; 0 is the mean person
+    spread: float = 0.8  # standard deviations of that Gaussian; 0 is the mean person
     portraits: int = 4  # portraits to turn into avatars as well, held-out ones first
     views: int = 5  # views of each avatar on the sheet, from around its head
     size: int = 128  # px, side of a rendered view

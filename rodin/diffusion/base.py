@@ -19,6 +19,7 @@ from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, requir
 from rodin.nn.encoder import EncoderSettings, PortraitEncoder
 from rodin.nn.unet import TriplaneUNet, UNetSettings
 
+X0_WEIGHT = 5.0  # largest weight of a squared error of x0
 VLB_STEP = 1e-3  # length of the reverse step whose variance is learned: one of 1,000
 
 
@@ -30,7 +31,7 @@ class BaseSettings:
     unet: UNetSettings = field(default_factory=UNetSettings)  # network
     encoder: EncoderSettings = field(default_factory=EncoderSettings)  # portrait to latent
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)  # noise
-    output: Literal["eps", "v"] = "eps"  # what the network predicts; v = alpha eps - sigma y_0
+    output: Literal["eps", "v", "x0"] = "eps"  # what the network predicts; v = alpha eps - sigma x0
     latent_dropout: float = 0.2  # share of samples trained without their latent
     vlb_weight: float = 1.0  # of the bound in nats a value, where the variance is learned
 
@@ -40,8 +41,8 @@ class BaseSettings:
                 f"base.size is {self.size}; with this U-Net it must be a multiple of "
                 f"{self.unet.factor}"
             )
-        if self.output not in {"eps", "v"}:
-            raise ValueError(f"base.output is {self.output!r}; use 'eps' or 'v'")
+        if self.output not in {"eps", "v", "x0"}:
+            raise ValueError(f"base.output is {self.output!r}; use 'eps', 'v' or 'x0'")
         if not 0 <= self.latent_dropout <= 1:
             raise ValueError(f"base.latent_dropout is {self.latent_dropout}; it lies in [0, 1]")
         if self.unet.latent_dim != self.encoder.latent_dim:
@@ -104,11 +105,14 @@ class BaseSystem(nn.Module):
         latent = latent * kept[:, None]
         noisy = self.schedule.add_noise(clean, noise, t)
         output, variance = self._network(noisy, t, latent)
-        target = noise
+        alpha, sigma = self.schedule.alpha_sigma(t, clean.ndim)
+        target, weight = noise, torch.ones_like(sigma)
         if self.settings.output == "v":
-            alpha, sigma = self.schedule.alpha_sigma(t, clean.ndim)
             target = alpha * noise - sigma * clean
-        parts = {"simple": (output - target).square().mean()}
+        elif self.settings.output == "x0":
+            # 1 / sigma^2 is the loss in v; where there is little noise it would drown the rest.
+            target, weight = clean, sigma.square().reciprocal().clamp_max(X0_WEIGHT)
+        parts = {"simple": (weight * (output - target).square()).mean()}
         parts["loss"] = parts["simple"]
         if variance is not None:
             estimate = self._clean(noisy, output.detach(), t)
@@ -141,7 +145,9 @@ class BaseSystem(nn.Module):
         return output, (variance + 1) / 2
 
     def _clean(self, noisy: Tensor, output: Tensor, t: Tensor) -> Tensor:
-        """y_0 = (y_t - sigma eps) / alpha, or alpha y_t - sigma v."""
+        """y_0 = (y_t - sigma eps) / alpha, or alpha y_t - sigma v, or the output itself."""
+        if self.settings.output == "x0":
+            return output
         alpha, sigma = self.schedule.alpha_sigma(t, noisy.ndim)
         if self.settings.output == "v":
             return alpha * noisy - sigma * output

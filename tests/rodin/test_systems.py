@@ -134,7 +134,7 @@ def test_times_are_spread_over_the_whole_range() -> None:
     assert sorted((t * 10).floor().int().tolist()) == list(range(10))
 
 
-@pytest.mark.parametrize("output", ["eps", "v"])
+@pytest.mark.parametrize("output", ["eps", "v", "x0"])
 @pytest.mark.parametrize("learned", [False, True])
 def test_base_loss_of_an_untrained_network(output: str, learned: bool) -> None:
     unet = dataclasses.replace(UNET, learned_variance=learned)
@@ -161,7 +161,7 @@ def test_bound_vanishes_for_a_perfect_reverse_step() -> None:
     assert system._bound(clean, noisy, clean + 1, none, t) > 0
 
 
-@pytest.mark.parametrize("output", ["eps", "v"])
+@pytest.mark.parametrize("output", ["eps", "v", "x0"])
 def test_clean_planes_come_back_from_the_true_output(output: str) -> None:
     system = base_system(dataclasses.replace(BASE, output=output))
     clean, noise = torch.randn(2, 2, 3, CHANNELS, 8, 8).unbind(0)
