@@ -19,7 +19,7 @@ demo: setup ## seeds -> avatars -> tri-planes -> models -> new avatars -> runs/d
 	@$(PY) -m pipelines.run --preset demo --out $(OUT)
 
 test: setup ## all tests, with the tiny chain through Blender, Ray and MLflow
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 check: setup ## linter and type checker
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -245,6 +245,7 @@ def launch(options: Options, settings: RunSettings) -> None:
     context.write_json(f"{folder}/samples.json", wanted)
     context.write_json("samples/latest.json", {"folder": folder})
     with timed() as seconds, context.tracked("sample", as_dict(stage)) as tracking:
+        tracking.log_dataset("triplanes", planes.digest, planes.store.uri)
         if todo:
             with ray_session(context):
                 for _ in work(context, folder, todo):
