@@ -31,10 +31,16 @@ from pipelines.settings import RunSettings, as_dict, digest
 def default_tracking(out: str) -> str:
     """MLflow's own variable, else a SQLite file beside the run (so that runs compare)."""
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        return uri
+        return whole_uri(uri)
     folder = Path("runs") if "://" in out else Path(out).absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{folder.absolute() / 'mlflow.db'}"
+
+
+def whole_uri(uri: str) -> str:
+    """A SQLite file made absolute: workers run in folders of their own."""
+    prefix = "sqlite:///"
+    return prefix + str(Path(uri[len(prefix) :]).absolute()) if uri.startswith(prefix) else uri
 
 
 def code_version() -> str:
@@ -148,7 +154,7 @@ def timed() -> Iterator[list[float]]:
 
 
 def open_context(options: Options, settings: RunSettings) -> Context:
-    tracking = options.tracking or default_tracking(options.out)
+    tracking = whole_uri(options.tracking) or default_tracking(options.out)
     return Context(options, settings, open_store(options.out), tracking)
 
 

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import tyro
@@ -126,10 +127,18 @@ def parse(
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(f"unknown setting {bad!r}{hint} (`{prog} --help` lists all)")
     options = command.common
-    if not options.out:
-        options = dataclasses.replace(options, out=f"runs/{name}")
+    options = dataclasses.replace(
+        options,
+        out=whole(options.out or f"runs/{name}"),
+        assets=whole(options.assets) if options.assets else "",
+    )
     changed = {section: getattr(command, section) for section in sections}
     return options, dataclasses.replace(settings, **changed)
+
+
+def whole(address: str) -> str:
+    """A local path made absolute: workers run in folders of their own."""
+    return address if "://" in address else str(Path(address).expanduser().absolute())
 
 
 def fail(error: BaseException) -> NoReturn:

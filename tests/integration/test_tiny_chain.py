@@ -25,7 +25,8 @@ SCRIPT_LIMIT = 400  # seconds
 
 
 def command(stage: str, out: Path, assets: Path, *words: str) -> list[str]:
-    options = ["--preset", "tiny", "--out", str(out), "--assets", str(assets)]
+    # relative, as people write it: workers run in other folders
+    options = ["--preset", "tiny", "--out", os.path.relpath(out, ROOT), "--assets", str(assets)]
     return [sys.executable, "-m", f"pipelines.{stage}", *options, *words]
 
 

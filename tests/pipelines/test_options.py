@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
+from pipelines.context import whole_uri
 from pipelines.options import Options, UsageError, entry, parse
 from pipelines.presets import PRESETS
 from pipelines.settings import RenderStage, RunSettings, digest
@@ -17,11 +19,20 @@ def read(*words: str) -> tuple[Options, RunSettings]:
 
 def test_a_preset_and_overrides_in_both_spellings() -> None:
     options, settings = read("--preset", "tiny", "--fit.engine.steps", "7", "fit.seed=0")
-    assert options.out == "runs/tiny"
+    assert options.out == str(Path("runs/tiny").absolute())
     assert settings.fit.engine.steps == 7
     assert settings.fit.seed == 0
     assert settings.fit.engine.resolution == PRESETS["tiny"].fit.engine.resolution
     assert settings.render == PRESETS["tiny"].render
+
+
+def test_local_addresses_are_whole_for_workers_in_other_folders() -> None:
+    options, _ = read("--out", "x/y", "--assets", "z")
+    assert (options.out, options.assets) == (str(Path("x/y").absolute()), str(Path("z").absolute()))
+    assert read("--out", "s3://bucket/x")[0].out == "s3://bucket/x"
+    assert whole_uri("sqlite:///x.db") == f"sqlite:///{Path('x.db').absolute()}"
+    assert whole_uri("sqlite:////x.db") == "sqlite:////x.db"
+    assert whole_uri("http://server") == "http://server"
 
 
 @pytest.mark.parametrize(
