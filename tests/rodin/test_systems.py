@@ -168,7 +168,7 @@ def test_clean_planes_come_back_from_the_true_output(output: str) -> None:
     t = torch.tensor([0.2, 0.7], dtype=torch.float64)
     alpha, sigma = system.schedule.alpha_sigma(t, clean.ndim)
     noisy = system.schedule.add_noise(clean, noise, t)
-    true = noise if output == "eps" else alpha * noise - sigma * clean
+    true = {"eps": noise, "v": alpha * noise - sigma * clean, "x0": clean}[output]
     assert torch.allclose(system._clean(noisy, true, t), clean, atol=1e-3)
 
 
