@@ -40,7 +40,7 @@ def default_tracking(out: str) -> str:
 def whole_uri(uri: str) -> str:
     """A SQLite file made absolute: workers run in folders of their own."""
     prefix = "sqlite:///"
-    return prefix + str(Path(uri[len(prefix) :]).absolute()) if uri.startswith(prefix) else uri
+    return prefix + os.path.abspath(uri[len(prefix) :]) if uri.startswith(prefix) else uri
 
 
 def code_version() -> str:

@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import tyro
@@ -138,7 +137,7 @@ def parse(
 
 def whole(address: str) -> str:
     """A local path made absolute: workers run in folders of their own."""
-    return address if "://" in address else str(Path(address).expanduser().absolute())
+    return address if "://" in address else os.path.abspath(os.path.expanduser(address))
 
 
 def fail(error: BaseException) -> NoReturn:

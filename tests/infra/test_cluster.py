@@ -152,11 +152,13 @@ def test_plain_units_count_one() -> None:
 
 
 def test_child_is_recycled_and_hides_main() -> None:
+    main = vars(sys.modules["__main__"])
+    before = {name: main.get(name) for name in ("__file__", "__spec__")}
     with RecycledProcess(tasks_per_child=2) as child:
         pids = [child.call(os.getpid) for _ in range(5)]
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
     assert os.getpid() not in pids
-    assert "__file__" in vars(sys.modules["__main__"])
+    assert {name: main.get(name) for name in before} == before
 
 
 def test_death_is_told_and_the_next_call_works() -> None:
