@@ -20,6 +20,8 @@ from pipelines.options import Options, entry
 from pipelines.settings import RunSettings
 
 MAX_PICTURES = 24  # of one kind on the page
+# columns of a history that are no terms of the loss ("simple" alone is the loss)
+NOT_LOSSES = ("samples", "samples_per_second", "input_wait_share", "rate", "grad_norm", "simple")
 
 
 def inline(data: bytes, kind: str) -> str:
@@ -49,8 +51,8 @@ def curves(history: Sequence[dict[str, float]], title: str) -> bytes:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(5.2, 3.2), dpi=130)
-    names = [n for n in history[-1] if n.startswith("loss")]
+    figure, axes = plt.subplots(figsize=(5.2, 3.2), dpi=100)
+    names = [name for name in history[-1] if name not in NOT_LOSSES]
     for name in names:
         points = [(row["samples"], row[name]) for row in history if name in row]
         axes.plot(*zip(*points, strict=True), label=name, linewidth=1.2)
