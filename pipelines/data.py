@@ -102,8 +102,7 @@ def batches(
     start: int,
     rank: int = 0,
     ranks: int = 1,
-    workers: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Endless batches for one rank; `batch` counts the samples of all ranks together."""
     order = RunOrder(len(samples), batch, seed=seed, start=start, rank=rank, ranks=ranks)
-    return iter(DataLoader(samples, batch_sampler=order, num_workers=workers))
+    return iter(DataLoader(samples, batch_sampler=order))

@@ -27,7 +27,7 @@ OVERRIDE = re.compile(r"^[a-z][\w-]*(\.[\w-]+)+=")
 class Options:
     """What every stage takes besides its settings."""
 
-    # where the settings start from: tiny (a test, two minutes), demo (a laptop, a quarter of an
+    # where the settings start from: tiny (a test, minutes), demo (a laptop, a quarter of an
     # hour), single-gpu, paper (the published scale)
     preset: str = "demo"
     # where the run lives: a folder or s3://bucket/prefix; default runs/PRESET

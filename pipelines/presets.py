@@ -22,7 +22,7 @@ from rodin.nn.encoder import EncoderSettings
 from rodin.nn.unet import UNetSettings
 from rodin.training import TrainSettings
 
-# A test: every stage for real, two minutes on two cores. Its avatars are not worth looking at.
+# A test: every stage for real, minutes on two cores. Its avatars are not worth looking at.
 TINY = RunSettings(
     render=RenderStage(
         avatars=3, views=8, size=48, samples=2, shard_size=1, val_fraction=0.3, depth=True
@@ -180,7 +180,7 @@ DEMO = RunSettings(
     ),
 )
 
-# One 24-80 GB GPU: some hundred avatars at 256 px in some days. Not measured here.
+# One 24-80 GB GPU: a thousand avatars at 256 px. Its times are not measured yet.
 SINGLE_GPU = RunSettings(
     render=RenderStage(avatars=1000, views=100, size=256, samples=16, shard_size=10),
     fit=FitStage(
@@ -234,7 +234,7 @@ SINGLE_GPU = RunSettings(
     resources=Resources(gpus_per_fit=1.0, workers=1, cpus_per_worker=4.0, train_on_gpu=True),
 )
 
-# The published scale (arXiv 2212.06135); models are those of the libraries' defaults.
+# The published scale (arXiv 2212.06135), models at the defaults of the library. Never run whole.
 PAPER = RunSettings(
     render=RenderStage(avatars=100_000, views=300, size=1024, samples=32, shard_size=10),
     fit=FitStage(
