@@ -41,9 +41,9 @@ def garment_object(garment: GarmentMesh, clothes: Clothes) -> bpy.types.Object:
     return made
 
 
-def dress(figure: Figure, clothes: Clothes) -> tuple[GarmentMesh, bpy.types.Object]:
-    """The garment that `clothes` names on `figure`, as a mesh and as an object."""
+def dress(figure: Figure, clothes: Clothes) -> tuple[list[GarmentMesh], list[bpy.types.Object]]:
+    """The layers that `clothes` names on `figure`, inner first, as meshes and as objects."""
     garment = make_garment(
         figure.vertices, figure.tights, figure.npos, clothes.garment, figure.torso
     )
-    return garment, garment_object(garment, clothes)
+    return [garment], [garment_object(garment, clothes)]

@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 
 from blender.body import Shaped
+from blender.labels import LABELS
 from blender.meshes import make_object
 from blender.nodes import Graph
 from blender.spec_types import AvatarSpec, linear
@@ -109,5 +110,7 @@ def build_eyes(spec: AvatarSpec, shaped: Shaped) -> list[bpy.types.Object]:
     for side, centre in zip("lr", shaped.eye_centres, strict=True):
         unit, triangles, colours = eye_mesh(spec, side)
         world = unit @ turn.T * (shaped.eye_radius * _SCALE) + centre
-        out.append(make_object(f"eye_{side}", world, triangles, {"albedo": colours}, material))
+        ball = make_object(f"eye_{side}", world, triangles, {"albedo": colours}, material)
+        ball.pass_index = LABELS["eyes"]
+        out.append(ball)
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import bpy
@@ -17,6 +18,8 @@ from blender.hair_nodes import Scalp, grow
 from blender.hair_scalp import make_scalp, pick_roots
 from blender.hair_styles import BALD, STYLES, Style
 from blender.hair_tied import band_strands, bun_strands, tail_strands
+from blender.hat_cover import HatCover
+from blender.labels import LABELS
 from blender.spec_types import AvatarSpec, Hair, linear
 from blender.streams import generator
 
@@ -108,10 +111,10 @@ def scalp_strands(
     return finish(strands, style, frame, collider)
 
 
-def person_collider(figure: Figure, garment: GarmentMesh | None) -> Collider:
-    """What hair lies on: the skin and, over it, the garment."""
+def person_collider(figure: Figure, garments: Sequence[GarmentMesh]) -> Collider:
+    """What hair lies on: the skin and, over it, the garments."""
     points, normals = figure.surface
-    if garment is not None:
+    for garment in garments:
         a, b, c = (garment.vertices[garment.triangles[:, k]] for k in range(3))
         normal = np.cross(b - a, c - a)
         size = np.linalg.norm(normal, axis=1, keepdims=True)
@@ -121,8 +124,10 @@ def person_collider(figure: Figure, garment: GarmentMesh | None) -> Collider:
     return make_collider(points, normals)
 
 
-def head_hair(figure: Figure, hair: Hair, seed: int, garment: GarmentMesh | None) -> list[Strands]:
-    """The scalp's strands; an empty list for the bald."""
+def head_hair(
+    figure: Figure, hair: Hair, seed: int, person: Collider, cover: HatCover | None = None
+) -> list[Strands]:
+    """The scalp's strands; an empty list for the bald. Under `cover` they lie flat."""
     if hair.style == BALD:
         return []
     style = STYLES[hair.style]
@@ -131,7 +136,7 @@ def head_hair(figure: Figure, hair: Hair, seed: int, garment: GarmentMesh | None
     scalp = make_scalp(
         figure.vertices, figure.skin, figure.npos, hair.style, recede=hair.recede, part=part
     )
-    frame, collider = figure.frame, person_collider(figure, garment)
+    frame, collider = figure.frame, person
     sets = {
         "hair": scalp_strands(style, scalp, frame, collider, seed=seed, length_scale=hair.length)
     }
@@ -168,9 +173,19 @@ def face_hair(figure: Figure, spec: AvatarSpec) -> list[Strands]:
     return out
 
 
+# The label of each set of strands.
+_LABEL = {
+    "hair": "hair", "tied": "hair", "band": "hair_tie", "brows": "brows", "lashes": "lashes",
+    "beard": "facial_hair",
+}  # fmt: skip
+
+
 def hair_objects(sets: list[Strands]) -> list[bpy.types.Object]:
-    """Curves objects, not yet in a scene."""
-    return [
-        curves_object(s.name, s.points, s.radius, s.tip, s.colours, hair_material(s.roughness))
-        for s in sets
-    ]
+    """Curves objects, not yet in a scene, each with its label in `pass_index`."""
+    out = []
+    for s in sets:
+        material = hair_material(s.roughness)
+        made = curves_object(s.name, s.points, s.radius, s.tip, s.colours, material)
+        made.pass_index = LABELS[_LABEL[s.name]]
+        out.append(made)
+    return out

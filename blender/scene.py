@@ -9,6 +9,7 @@ from mathutils.geometry import delaunay_2d_cdt
 
 from blender.body import Body, Shaped, bust_level, bust_outline
 from blender.eyes import build_eyes
+from blender.labels import LABELS
 from blender.lighting import build_lights
 from blender.mesh_cut import clip, triangulate
 from blender.meshes import make_object, subdivide
@@ -58,11 +59,14 @@ def build_skin(spec: AvatarSpec, shaped: Shaped, levels: int) -> None:
     # Under the hem the skin takes the colour of the cloth, so that no gap between them shows.
     hem = bust_level(data[:, :3]) < _HEM
     attributes["albedo"][hem, :3] = linear(spec.clothes.rgb)
-    make_object("skin", data[:, :3], triangles, attributes, skin_material(spec))
+    attributes |= {"lips": data[:, 6], "mouth": data[:, 7]}
+    skin = make_object("skin", data[:, :3], triangles, attributes, skin_material(spec))
+    skin.pass_index = LABELS["skin"]
     faces = bust_floor(data[:, :3], triangles, on_cut)
     used, local = np.unique(faces, return_inverse=True)
     floor = plain_material("floor", spec.clothes.rgb, 0.9)
-    make_object("floor", data[used, :3], local.reshape(-1, 3), material=floor)
+    closed = make_object("floor", data[used, :3], local.reshape(-1, 3), material=floor)
+    closed.pass_index = LABELS["clothes"]
 
 
 def bust_floor(points: np.ndarray, triangles: np.ndarray, on_cut: np.ndarray) -> np.ndarray:
@@ -108,4 +112,5 @@ def _build_mouth(shaped: Shaped) -> None:
     tongue = plain_material("tongue", _TONGUE, 0.35, coat=0.4, subsurface=0.2)
     for part, material in (("teeth_upper", teeth), ("teeth_lower", teeth), ("tongue", tongue)):
         points, quads = subdivide(shaped.quads[part], shaped.vertices)
-        make_object(part, points, quads, material=material)
+        made = make_object(part, points, quads, material=material)
+        made.pass_index = LABELS["tongue" if part == "tongue" else "teeth"]

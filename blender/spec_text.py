@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from blender.spec_clothes import GARMENT_WORDS
+from blender.spec_hair import BEARD_WORDS, HAIR_WORDS
 from blender.spec_types import AvatarSpec
 
-_HAIR = {
-    "bald": "no hair", "buzz": "a {c} buzz cut", "short": "short {c} hair",
-    "slick": "slicked-back {c} hair", "long": "long straight {c} hair",
-    "wavy": "long wavy {c} hair", "fringe": "long {c} hair with a fringe", "bob": "a {c} bob",
-    "curly": "curly {c} hair", "afro": "a {c} afro", "bun": "{c} hair in a bun",
-    "ponytail": "a {c} ponytail",
-}  # fmt: skip
-_GARMENT = {
-    "tshirt": "T-shirt", "vneck": "V-neck shirt", "sweater": "sweater",
-    "turtleneck": "turtleneck",
-}  # fmt: skip
 _TONES = ("very fair", "fair", "light", "medium", "tan", "brown", "dark brown", "deep")
 
 
@@ -62,11 +53,12 @@ def caption(spec: AvatarSpec) -> str:
     age = years(spec)
     stage = "young" if age < 32 else "middle-aged" if age < 58 else "elderly"
     who = "woman" if spec.identity.gender > 0.5 else "man"
-    hair = _HAIR[spec.hair.style].format(c=spec.hair.colour)
-    beard = {"none": "", "stubble": ", stubble", "full": ", a full beard"}[spec.beard.style]
+    hair = HAIR_WORDS[spec.hair.style][0].format(c=spec.hair.colour)
+    beard = BEARD_WORDS[spec.beard.style][0]
+    beard = f", {beard}" if beard else ""
     look = "" if spec.expression.name == "neutral" else f", {spec.expression.name}"
     pattern = "" if spec.clothes.pattern == "plain" else f"{spec.clothes.pattern} "
-    wear = _article(f"{spec.clothes.colour} {pattern}{_GARMENT[spec.clothes.garment]}")
+    wear = _article(f"{spec.clothes.colour} {pattern}{GARMENT_WORDS[spec.clothes.garment][0]}")
     words = f"{stage} {who}"
     return (
         f"A portrait of {_article(words)} with {tone_name(spec)} skin, {hair}{beard} and "

@@ -45,7 +45,8 @@ def garment(figure: Figure) -> GarmentMesh:
 
 
 def _head(figure: Figure, garment: GarmentMesh, style: str, seed: int = SEED) -> np.ndarray:
-    sets = head_hair(figure, Hair(style=typing.cast(HairStyle, style)), seed, garment)
+    person = person_collider(figure, [garment] if garment is not None else [])
+    sets = head_hair(figure, Hair(style=typing.cast(HairStyle, style)), seed, person)
     return sets[0].points
 
 
@@ -63,7 +64,7 @@ def test_style_is_rooted_clear_of_the_person_and_inside_the_box(
     assert np.abs(strands[..., :2]).max() < 0.25
     assert strands[..., 2].min() > -0.285 and strands[..., 2].max() < 0.2
     # Roots: on the skin, where the template says that hair grows.
-    distance, _ = person_collider(figure, None).query(strands[:, 0])
+    distance, _ = person_collider(figure, []).query(strands[:, 0])
     assert np.abs(distance).max() < 0.004
     used = np.unique(figure.skin)
     template = figure.frame.to_template(strands[:, 0])
@@ -73,7 +74,7 @@ def test_style_is_rooted_clear_of_the_person_and_inside_the_box(
     _, nearest = cKDTree(figure.vertices[used]).query(strands[::7, 0])
     assert np.mean(scalp_density(figure.npos[used][nearest], style, 0.0, 1.6) > 0.2) > 0.99
     # No strand dives into the person or wears the garment inside out.
-    distance, _ = person_collider(figure, garment).query(strands)
+    distance, _ = person_collider(figure, [garment]).query(strands)
     assert distance.min() > -0.006
     assert np.mean(distance < -0.0022) < 0.002
 
@@ -99,7 +100,7 @@ def test_strands_repeat_bit_for_bit_and_follow_the_seed(
 
 
 def test_the_bald_have_no_hair(figure: Figure) -> None:
-    assert head_hair(figure, Hair(style="bald"), SEED, None) == []
+    assert head_hair(figure, Hair(style="bald"), SEED, person_collider(figure, [])) == []
     assert scalp_density(figure.npos, "bald").max() == 0
 
 
