@@ -24,6 +24,8 @@ class CameraSettings:
     usual: float = 6.0  # elevation where most cameras are, degrees
     spread: float = 24.0  # standard deviation of the elevation, degrees
     front: float = 0.6  # 0 even round the circle .. below 1 few at the back
+    focal_jitter: float = 0.0  # relative spread (uniform, to both sides) of each focal length
+    centre_jitter: float = 0.0  # the same of the principal point, share of the picture's width
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.fov <= 120.0:
@@ -36,6 +38,11 @@ class CameraSettings:
             )
         if not 0.0 <= self.front < 1.0:
             raise ValueError(f"front is {self.front}; use 0 up to, not including, 1")
+        if not (0.0 <= self.focal_jitter <= 0.5 and 0.0 <= self.centre_jitter <= 0.25):
+            raise ValueError(
+                f"focal_jitter is {self.focal_jitter} and centre_jitter {self.centre_jitter}; "
+                "use 0 to 0.5 and 0 to 0.25"
+            )
         if not self.spread > 0:
             raise ValueError(f"spread is {self.spread}; use a positive number of degrees")
 
@@ -111,5 +118,13 @@ def sphere_angles(
 def sphere_cameras(
     count: int, seed: int, size: int, settings: CameraSettings | None = None
 ) -> Cameras:
-    """`count` square cameras of `size` pixels on the sphere; the first is the frontal portrait."""
-    return make_cameras(sphere_angles(count, seed, settings), size, settings)
+    """`count` square cameras of `size` pixels on the sphere; the first is the frontal portrait.
+
+    With jitter every camera but the first has a focal length and a principal point of its own.
+    """
+    settings = settings or CameraSettings()
+    cameras = make_cameras(sphere_angles(count, seed, settings), size, settings)
+    noise = generator(seed, "intrinsics").uniform(-1.0, 1.0, (count - 1, 3))
+    cameras.intrinsics[1:, [0, 1], [0, 1]] *= 1.0 + settings.focal_jitter * noise[:, :1]
+    cameras.intrinsics[1:, :2, 2] += settings.centre_jitter * size * noise[:, 1:]
+    return cameras

@@ -1,21 +1,90 @@
-"""The light every avatar stands in: a soft sky and four disk lamps, fixed in the world."""
+"""Light: an even rig for fitting, and others for variety; all fixed in the world."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import bpy
 import numpy as np
 from mathutils import Vector
 
-_SKY = 0.62  # strength of the world's light overhead
-_FLOOR = 0.45  # and from below, as a share of it
-# watts, azimuth (0 in front, positive to +x) and elevation in degrees, diameter in m
-_LAMPS = ((17.0, -38.0, 32.0, 0.55), (7.0, 48.0, 8.0, 0.7), (13.0, 150.0, 38.0, 0.5),
-          (8.0, -140.0, 25.0, 0.5))  # fmt: skip
+from blender.spec_base import Rgb
+from blender.streams import generator
+
+Light = Literal["even", "soft", "studio", "window", "rim", "sunny", "evening", "varied"]
+
 _DISTANCE = 1.5  # m
+_WHITE: Rgb = (1.0, 1.0, 1.0)
+_WARM: Rgb = (1.0, 0.80, 0.60)
+_COOL: Rgb = (0.78, 0.88, 1.0)
 
 
-def build_lights() -> None:
-    """Add world and lamps to the scene."""
+@dataclass(frozen=True)
+class Lamp:
+    """A disk that shines at the head from 1.5 m."""
+
+    watts: float
+    azimuth: float  # degrees, 0 in front, positive to +x
+    elevation: float  # degrees
+    size: float  # m, diameter: larger is softer
+    rgb: Rgb = _WHITE  # linear
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A sky and some lamps."""
+
+    sky: float  # strength overhead
+    floor: float  # and from below, as a share of it
+    lamps: tuple[Lamp, ...]
+    rgb: Rgb = _WHITE  # of the sky, linear
+
+
+RIGS: dict[Light, Rig] = {
+    "even": Rig(0.62, 0.45, (
+        Lamp(17, -38, 32, 0.55), Lamp(7, 48, 8, 0.7), Lamp(13, 150, 38, 0.5),
+        Lamp(8, -140, 25, 0.5),
+    )),
+    "soft": Rig(1.05, 0.75, (Lamp(5, 0, 40, 1.2),)),
+    "studio": Rig(0.25, 0.4, (
+        Lamp(34, -42, 35, 0.5), Lamp(9, 55, 5, 0.9), Lamp(22, 165, 45, 0.35),
+    )),
+    "window": Rig(0.30, 0.5, (Lamp(46, -80, 15, 1.1, _COOL), Lamp(5, 70, 5, 0.8, _WARM))),
+    "rim": Rig(0.28, 0.5, (
+        Lamp(12, -10, 25, 0.8), Lamp(34, 135, 30, 0.4, _COOL), Lamp(34, -135, 30, 0.4, _WARM),
+    )),
+    "sunny": Rig(0.55, 0.55, (Lamp(62, 35, 52, 0.12, (1.0, 0.93, 0.82)),), (0.82, 0.91, 1.0)),
+    "evening": Rig(0.34, 0.6, (
+        Lamp(40, -58, 10, 0.5, (1.0, 0.66, 0.40)), Lamp(9, 130, 20, 0.8, _COOL),
+    ), (0.80, 0.82, 1.0)),
+}  # fmt: skip
+
+
+def rig_of(light: Light, seed: int) -> Rig:
+    """The rig called `light`; 'varied' is one of them, turned and tinted by `seed`."""
+    if light != "varied":
+        return RIGS[light]
+    rng = generator(seed, "light")
+    rig = RIGS[list(RIGS)[int(rng.integers(len(RIGS)))]]
+    turn = rng.normal(0.0, 25.0)
+    tint = np.clip(1.0 + rng.normal(0.0, 0.06, 3), 0.8, 1.2)
+    lamps = tuple(
+        replace(
+            lamp,
+            watts=lamp.watts * float(rng.uniform(0.75, 1.25)),
+            azimuth=lamp.azimuth + turn + rng.normal(0.0, 8.0),
+            elevation=float(np.clip(lamp.elevation + rng.normal(0.0, 8.0), -10.0, 75.0)),
+            rgb=tuple((np.array(lamp.rgb) * tint).tolist()),
+        )
+        for lamp in rig.lamps
+    )
+    return replace(rig, sky=rig.sky * float(rng.uniform(0.85, 1.15)), lamps=lamps)
+
+
+def build_lights(light: Light = "even", seed: int = 0) -> None:
+    """Add the world and the lamps of a rig to the scene; `seed` matters to 'varied' alone."""
+    rig = rig_of(light, seed)
     world = bpy.data.worlds.new("world")
     world.use_nodes = True
     tree = world.node_tree
@@ -24,19 +93,21 @@ def build_lights() -> None:
     split = tree.nodes.new("ShaderNodeSeparateXYZ")
     tree.links.new(normal, split.inputs[0])
     ramp = tree.nodes.new("ShaderNodeMapRange")
-    for socket, value in zip(ramp.inputs[1:5], (-1.0, 1.0, _SKY * _FLOOR, _SKY), strict=True):
+    limits = (-1.0, 1.0, rig.sky * rig.floor, rig.sky)
+    for socket, value in zip(ramp.inputs[1:5], limits, strict=True):
         socket.default_value = value
     tree.links.new(split.outputs["Z"], ramp.inputs[0])
     sky = tree.nodes.new("ShaderNodeBackground")
+    sky.inputs["Color"].default_value = (*rig.rgb, 1.0)
     tree.links.new(ramp.outputs[0], sky.inputs["Strength"])
     out = tree.nodes.new("ShaderNodeOutputWorld")
     tree.links.new(sky.outputs[0], out.inputs["Surface"])
     bpy.context.scene.world = world
-    for index, (watts, azimuth, elevation, size) in enumerate(_LAMPS):
-        a, e = np.radians([azimuth, elevation])
+    for index, given in enumerate(rig.lamps):
+        a, e = np.radians([given.azimuth, given.elevation])
         place = _DISTANCE * np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])
         lamp = bpy.data.lights.new(f"lamp{index}", "AREA")
-        lamp.shape, lamp.size, lamp.energy = "DISK", size, watts
+        lamp.shape, lamp.size, lamp.energy, lamp.color = "DISK", given.size, given.watts, given.rgb
         target = bpy.data.objects.new(f"lamp{index}", lamp)
         target.location = place
         target.rotation_euler = Vector(-place).to_track_quat("-Z", "Y").to_euler()

@@ -1,26 +1,23 @@
-"""Rendering an avatar from many cameras: colours with straight alpha, and exact depth (Cycles)."""
+"""Rendering an avatar from many cameras: colours with straight alpha, and exact ground truth."""
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
 import numpy as np
-from mathutils import Matrix
 
 from blender import BuildError
 from blender.body import Body, load_body
-from blender.cameras import Cameras
-from blender.nodes import Graph
+from blender.cameras import Cameras, make_cameras
+from blender.cycles import add_camera, draw, encode, place, prepare, quiet, read
+from blender.landmarks import Landmarks, landmark_points, locate
+from blender.lighting import Light
+from blender.passes import decode_truth, prepare_truth
 from blender.scene import build_scene
 from blender.spec_types import AvatarSpec
-from rodin.conventions import BOX_HALF_SIZE_M, blender_matrix_from_camera
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,11 @@ class RenderSettings:
 
     samples: int = 8  # Cycles samples a pixel
     denoise: bool = True  # OpenImageDenoise; off makes pixels bit-identical between runs
-    depth: bool = True  # also draw exact depth (one sample more)
+    light: Light = "even"  # the rig; 'varied' is another one for every seed
+    depth: bool = True  # exact depth; it and the next three share one quick extra render
+    normals: bool = False  # exact normals
+    labels: bool = False  # classes of the pixels: skin, lips, hair, glasses, ...
+    landmarks: bool = False  # 68 facial landmarks, projected, with visibility
     threads: int = 2  # Cycles threads, fixed
     subdivision: int = 1  # Catmull-Clark levels of the skin, 2 for close-ups past 256 pixels
 
@@ -45,16 +46,20 @@ class RenderSettings:
 
 @dataclass(frozen=True)
 class Rendered:
-    """V views."""
+    """V views; None for what was not asked for."""
 
     rgba: np.ndarray  # (V, H, W, 4) uint8, sRGB, straight alpha, 0 where alpha is 0
-    depth: np.ndarray | None  # (V, H, W) float32, box units along camera z, 0 where nothing
+    depth: np.ndarray | None = None  # (V, H, W) float32, box units along camera z, 0 = nothing
+    normals: np.ndarray | None = None  # (V, H, W, 3) float32, unit, avatar frame, 0 = nothing
+    labels: np.ndarray | None = None  # (V, H, W) uint8, see `blender.labels`
+    landmarks: Landmarks | None = None
 
 
 _bodies: dict[Path, Body] = {}
 
 
-def _body(cache_dir: Path) -> Body:
+def cached_body(cache_dir: Path) -> Body:
+    """The body model of a cache folder, loaded once a process and baked there if need be."""
     path = Path(cache_dir).resolve()
     if path not in _bodies:
         _bodies[path] = load_body(path)
@@ -69,160 +74,54 @@ def render_avatar(
     The body model is baked into `cache_dir` on first use. Raises BuildError when the avatar cannot
     be built or leaves a view empty.
     """
-    body = _body(cache_dir)
-    with _quiet(), tempfile.TemporaryDirectory(prefix="blender-") as folder:
-        build_scene(spec, body, subdivision=settings.subdivision)
-        _prepare(settings, cameras.width, cameras.height)
-        camera = _add_camera()
-        files = _draw(camera, cameras, Path(folder), "colour")
-        if settings.depth:
-            _prepare_depth()
-            files += _draw(camera, cameras, Path(folder), "depth")
-        images = np.stack([_read(file) for file in files])
+    body = cached_body(cache_dir)
+    wanted = (settings.depth, settings.normals, settings.labels, settings.landmarks)
+    with quiet(), tempfile.TemporaryDirectory(prefix="blender-") as folder:
+        shaped = build_scene(spec, body, subdivision=settings.subdivision, light=settings.light)
+        _prepare(settings, cameras)
+        camera = add_camera()
+        files = draw(camera, cameras, Path(folder), "colour")
+        if any(wanted):
+            prepare_truth()
+            files += draw(camera, cameras, Path(folder), "truth")
+        images = np.stack([read(file) for file in files])
     count = len(cameras)
-    rgba = np.stack([_encode(image) for image in images[:count]])
-    depth = None
-    if settings.depth:
-        values = images[count:]
-        depth = np.where(values[..., 3] > 0.5, values[..., 0] / BOX_HALF_SIZE_M, 0.0)
-        depth = depth.astype(np.float32)
+    rgba = np.stack([encode(image) for image in images[:count]])
     if not rgba[..., 3].any(axis=(1, 2)).all():
         raise BuildError(
             f"avatar {spec.seed} left a view empty; check that its cameras look at the box"
         )
-    return Rendered(rgba=rgba, depth=depth)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Send file descriptor 1 to nowhere: Blender logs there from C."""
-    sys.stdout.flush()
-    keep = os.dup(1)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 1)
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(keep, 1)
-        os.close(keep)
-        os.close(sink)
-
-
-def _prepare(settings: RenderSettings, width: int, height: int) -> None:
-    """Cycles on the CPU, fixed threads, no dither, no adaptivity: the same pixels every time."""
-    scene = bpy.context.scene
-    scene.render.engine = "CYCLES"
-    cycles = scene.cycles
-    cycles.device = "CPU"
-    cycles.seed = 0
-    cycles.use_animated_seed = False
-    cycles.samples = settings.samples
-    cycles.use_adaptive_sampling = False
-    cycles.use_light_tree = False
-    cycles.use_denoising = settings.denoise
-    cycles.denoiser = "OPENIMAGEDENOISE"
-    cycles.denoising_prefilter = "FAST"
-    cycles.denoising_quality = "BALANCED"
-    cycles.max_bounces = 6
-    cycles.diffuse_bounces = 3
-    cycles.glossy_bounces = 3
-    cycles.transparent_max_bounces = 16
-    cycles.caustics_reflective = cycles.caustics_refractive = False
-    scene.cycles_curves.shape = "RIBBONS"
-    scene.view_settings.view_transform = "Standard"
-    render = scene.render
-    render.film_transparent = True
-    render.dither_intensity = 0.0
-    render.use_persistent_data = True
-    render.threads_mode, render.threads = "FIXED", settings.threads
-    render.resolution_x, render.resolution_y = width, height
-    render.resolution_percentage = 100
-    render.use_compositing = render.use_sequencer = False
-    render.image_settings.file_format = "OPEN_EXR"
-    render.image_settings.color_depth = "32"
-    render.image_settings.color_mode = "RGBA"
-
-
-def _prepare_depth() -> None:
-    """Every surface shines with its distance along the view axis; one sample at pixel centres."""
-    scene = bpy.context.scene
-    g = Graph("depth")
-    distance = g.call("ShaderNodeCameraData").outputs["View Z Depth"]
-    colour = g.call("ShaderNodeCombineColor", {0: distance, 1: distance, 2: distance}).outputs[0]
-    scene.view_layers[0].material_override = g.surface(
-        g.call("ShaderNodeEmission", {"Color": colour}).outputs[0]
+    if not any(wanted):
+        return Rendered(rgba)
+    truth = decode_truth(images[count:])
+    return Rendered(
+        rgba=rgba,
+        depth=truth.depth if settings.depth else None,
+        normals=truth.normals if settings.normals else None,
+        labels=truth.labels if settings.labels else None,
+        landmarks=locate(landmark_points(shaped), cameras, truth.depth)
+        if settings.landmarks
+        else None,
     )
-    scene.cycles.samples = 1
-    scene.cycles.use_denoising = False
-    scene.cycles.pixel_filter_type = "BOX"
-    scene.cycles.filter_width = 0.01
 
 
-def _add_camera() -> bpy.types.Object:
-    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
-    bpy.context.scene.collection.objects.link(camera)
-    bpy.context.scene.camera = camera
-    camera.data.sensor_fit = "HORIZONTAL"
-    camera.data.clip_start, camera.data.clip_end = 0.01, 20.0
-    return camera
+def save_blend(spec: AvatarSpec, path: Path, settings: RenderSettings, cache_dir: Path) -> None:
+    """Write the avatar of `spec` as a .blend file, lit, with a frontal camera, ready to render."""
+    body = cached_body(cache_dir)
+    cameras = make_cameras([(0.0, 0.0)], 1024)
+    with quiet():
+        build_scene(spec, body, subdivision=settings.subdivision, light=settings.light)
+        _prepare(settings, cameras)
+        place(add_camera(), cameras, 0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bpy.ops.wm.save_as_mainfile(filepath=str(path.resolve()), compress=True, copy=True)
 
 
-def _place(camera: bpy.types.Object, cameras: Cameras, index: int) -> None:
-    intrinsics = cameras.intrinsics[index]
-    camera.matrix_world = Matrix(blender_matrix_from_camera(cameras.camera_to_world[index]))
-    camera.data.angle = float(2 * np.arctan(cameras.width / 2 / intrinsics[0, 0]))
-    camera.data.shift_x = float((cameras.width / 2 - intrinsics[0, 2]) / cameras.width)
-    camera.data.shift_y = float((intrinsics[1, 2] - cameras.height / 2) / cameras.width)
-
-
-def _draw(camera: bpy.types.Object, cameras: Cameras, folder: Path, name: str) -> list[Path]:
-    """Render every view into `folder`; returns the files.
-
-    Nothing is loaded in between: new data-blocks make Cycles take over all strands again for the
-    next view, a third of a second each time.
-    """
-    files = []
-    for index in range(len(cameras)):
-        _place(camera, cameras, index)
-        files.append(folder / f"{name}{index:04d}.exr")
-        bpy.context.scene.render.filepath = str(files[-1])
-        bpy.ops.render.render(write_still=True)
-    return files
-
-
-def _read(file: Path) -> np.ndarray:
-    """A picture's linear premultiplied RGBA (H, W, 4) float32, first row on top."""
-    image = bpy.data.images.load(str(file))
-    image.colorspace_settings.name = "Non-Color"
-    width, height = image.size
-    pixels = np.empty(width * height * 4, np.float32)
-    image.pixels.foreach_get(pixels)
-    bpy.data.images.remove(image)
-    file.unlink()
-    return pixels.reshape(height, width, 4)[::-1]
-
-
-def _encode(pixels: np.ndarray) -> np.ndarray:
-    """Linear premultiplied floats (H, W, 4) to sRGB uint8 with straight alpha.
-
-    The denoiser spreads colour but not alpha, so that on the outline colour over alpha may be far
-    too bright: there the colour is that of the 3 x 3 neighbourhood, weighted by alpha.
-    """
-    alpha = np.clip(pixels[..., 3:], 0.0, 1.0)
-    near = _box3(pixels)
-    edge = alpha < 0.98
-    light = np.where(edge, near, pixels)
-    light = np.clip(light[..., :3] / np.maximum(light[..., 3:], 1e-4), 0.0, 1.0)
-    curve = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    out = np.rint(np.concatenate([curve, alpha], axis=-1) * 255).astype(np.uint8)
-    out[out[..., 3] == 0] = 0
-    return out
-
-
-def _box3(image: np.ndarray) -> np.ndarray:
-    """Mean of each pixel's 3 x 3 neighbourhood (H, W, C), the border repeated."""
-    height, width = image.shape[:2]
-    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge").astype(np.float64)
-    parts = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    return sum(parts[1:], parts[0]) / 9
+def _prepare(settings: RenderSettings, cameras: Cameras) -> None:
+    prepare(
+        cameras.width,
+        cameras.height,
+        samples=settings.samples,
+        denoise=settings.denoise,
+        threads=settings.threads,
+    )

@@ -10,7 +10,7 @@ from mathutils.geometry import delaunay_2d_cdt
 from blender.body import Body, Shaped, bust_level, bust_outline
 from blender.eyes import build_eyes
 from blender.labels import LABELS
-from blender.lighting import build_lights
+from blender.lighting import Light, build_lights
 from blender.mesh_cut import clip, triangulate
 from blender.meshes import make_object, subdivide
 from blender.skin import freckle_mask, paint, plain_material, skin_material
@@ -21,7 +21,9 @@ _TEETH, _TONGUE = (0.90, 0.87, 0.81), (0.70, 0.36, 0.36)
 _HEM = 0.012  # m from the bust's outline
 
 
-def build_scene(spec: AvatarSpec, body: Body, *, subdivision: int = 1) -> Shaped:
+def build_scene(
+    spec: AvatarSpec, body: Body, *, subdivision: int = 1, light: Light = "even"
+) -> Shaped:
     """Replace whatever Blender holds by the avatar of `spec`, lit; cameras are the caller's.
 
     `subdivision` is the number of Catmull-Clark levels (1 up to 256 pixels, 2 beyond).
@@ -34,7 +36,7 @@ def build_scene(spec: AvatarSpec, body: Body, *, subdivision: int = 1) -> Shaped
     for worn in build_wear(spec, shaped):
         if worn.name not in bpy.context.scene.collection.objects:
             bpy.context.scene.collection.objects.link(worn)
-    build_lights()
+    build_lights(light, spec.seed)
     return shaped
 
 
