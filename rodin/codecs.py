@@ -150,24 +150,48 @@ def encode_depth(depth: np.ndarray, near: float, far: float) -> bytes:
 
 def decode_depth(data: bytes, near: float, far: float, limits: Limits) -> np.ndarray:
     """16-bit grey PNG -> (H, W) float32 box units, 0 where nothing is seen."""
+    if not (math.isfinite(near) and math.isfinite(far) and 0 <= near <= far):
+        raise CodecError(f"depth range {near}..{far} is not 0 <= near <= far")
+    level = _decode_png(data, 16, 0, limits).astype(np.float64)
+    depth = near + (level - 1) / (DEPTH_LEVELS - 1) * (far - near)
+    return np.where(level > 0, depth, 0.0).astype(np.float32)
+
+
+def encode_bytes_png(array: np.ndarray) -> bytes:
+    """(H, W) or (H, W, 3) uint8 -> 8-bit grey or RGB PNG."""
+    from PIL import Image
+
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
+        raise CodecError(f"needs (H, W) or (H, W, 3) uint8, got {array.shape} {array.dtype}")
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def decode_bytes_png(data: bytes, channels: int, limits: Limits) -> np.ndarray:
+    """8-bit PNG of 1 (grey) or 3 (RGB) channels -> (H, W) or (H, W, 3) uint8."""
+    return _decode_png(data, 8, {1: 0, 3: 2}[channels], limits)
+
+
+def _decode_png(data: bytes, bits: int, colour: int, limits: Limits) -> np.ndarray:
+    """A PNG whose header says `bits` a channel and colour type 0 (grey) or 2 (RGB)."""
     from PIL import Image
 
     head = data[:26]
     if len(head) < 26 or head[:8] != _PNG_SIGNATURE or head[12:16] != b"IHDR":
         raise CodecError(f"is no PNG file ({len(data)} bytes)")
-    width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
-    if (bits, colour) != (16, 0):
-        raise CodecError(f"is a PNG of {bits} bits and colour type {colour}; 16-bit grey is needed")
-    if not (math.isfinite(near) and math.isfinite(far) and 0 <= near <= far):
-        raise CodecError(f"depth range {near}..{far} is not 0 <= near <= far")
+    width, height, *found = struct.unpack(">IIBB", head[16:26])
+    if found != [bits, colour]:
+        wanted = f"{bits}-bit {'RGB' if colour else 'grey'}"
+        raise CodecError(
+            f"is a PNG of {found[0]} bits and colour type {found[1]}; {wanted} is needed"
+        )
     _check_sides(width, height, limits)
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            level = np.array(image).astype(np.float64)
+            return np.array(image)
     except Exception as error:  # Pillow raises many classes for damaged files
         raise CodecError(f"cannot be decoded ({type(error).__name__})") from None
-    depth = near + (level - 1) / (DEPTH_LEVELS - 1) * (far - near)
-    return np.where(level > 0, depth, 0.0).astype(np.float32)
 
 
 def encode_npy(array: np.ndarray) -> bytes:
