@@ -13,7 +13,8 @@ from PIL import Image
 
 from blender.bake import AssetError
 from blender.cameras import CameraSettings, make_cameras
-from blender.render import RenderSettings, render_avatar
+from blender.render import RenderSettings, render_avatar, save_blend
+from blender.sheets import over_white
 from blender.spec import sample_spec
 from blender.spec_types import AvatarSpec
 
@@ -29,6 +30,7 @@ class Sheet:
     spec: str | None = None  # a .json written before, instead of a seed: edit it, draw it again
     size: int = 256  # pixels a view
     cache_dir: str = "~/.cache/rodin"  # where the body model is baked once (18 MB, some seconds)
+    blend: str | None = None  # a .blend file to write too, ready to open in Blender
     fov: float = 24.0  # vertical field of view, degrees; less is closer
     render: RenderSettings = field(default_factory=lambda: RenderSettings(samples=16, depth=False))
 
@@ -40,14 +42,15 @@ def sheet(args: Sheet) -> None:
         spec = AvatarSpec.from_dict(json.loads(Path(args.spec).read_text()))
     cameras = make_cameras(_SIDES, args.size, CameraSettings(fov=args.fov))
     rendered = render_avatar(spec, cameras, args.render, Path(args.cache_dir).expanduser())
-    row = Image.fromarray(np.concatenate(list(rendered.rgba), axis=1))
-    white = Image.new("RGBA", row.size, "white")
-    white.alpha_composite(row)
+    row = over_white(np.concatenate(list(rendered.rgba), axis=1))
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    white.convert("RGB").save(out)
+    Image.fromarray(row).save(out)
     out.with_suffix(".json").write_text(json.dumps(spec.to_dict(), indent=1) + "\n")
     print(spec.caption())
+    if args.blend is not None:
+        save_blend(spec, Path(args.blend), args.render, Path(args.cache_dir).expanduser())
+        print(f"wrote {args.blend}")
     print(f"wrote {out} and {out.with_suffix('.json')}")
 
 

@@ -19,6 +19,7 @@ class CameraSettings:
 
     fov: float = DEFAULT_FOV_DEGREES  # vertical field of view, degrees
     radius: float = DEFAULT_RADIUS  # distance to the box centre, box units
+    aim: float = 0.0  # box units above the box centre that cameras look at; the face is at 0.2
     lowest: float = -30.0  # elevation, degrees
     highest: float = 60.0  # elevation, degrees
     usual: float = 6.0  # elevation where most cameras are, degrees
@@ -43,6 +44,8 @@ class CameraSettings:
                 f"focal_jitter is {self.focal_jitter} and centre_jitter {self.centre_jitter}; "
                 "use 0 to 0.5 and 0 to 0.25"
             )
+        if not -1.0 <= self.aim <= 1.0:
+            raise ValueError(f"aim is {self.aim}; use -1 to 1 box units")
         if not self.spread > 0:
             raise ValueError(f"spread is {self.spread}; use a positive number of degrees")
 
@@ -87,6 +90,7 @@ def make_cameras(
     focal = size / 2 / np.tan(np.radians(settings.fov) / 2)
     matrix = np.array([[focal, 0.0, size / 2], [0.0, focal, size / 2], [0.0, 0.0, 1.0]])
     poses = np.stack([look_from(a, e, settings.radius) for a, e in angles])
+    poses[:, 1, 3] += settings.aim
     return Cameras(poses, np.tile(matrix, (len(angles), 1, 1)), size, size)
 
 

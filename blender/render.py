@@ -14,7 +14,7 @@ from blender.body import Body, load_body
 from blender.cameras import Cameras, make_cameras
 from blender.cycles import add_camera, draw, encode, place, prepare, quiet, read
 from blender.landmarks import Landmarks, landmark_points, locate
-from blender.lighting import Light
+from blender.light_rigs import Light
 from blender.passes import decode_truth, prepare_truth
 from blender.scene import build_scene
 from blender.spec_types import AvatarSpec

@@ -10,7 +10,8 @@ from mathutils.geometry import delaunay_2d_cdt
 from blender.body import Body, Shaped, bust_level, bust_outline
 from blender.eyes import build_eyes
 from blender.labels import LABELS
-from blender.lighting import Light, build_lights
+from blender.light_rigs import Light
+from blender.lighting import build_lights
 from blender.mesh_cut import clip, triangulate
 from blender.meshes import make_object, subdivide
 from blender.skin import freckle_mask, paint, plain_material, skin_material

@@ -1,4 +1,4 @@
-"""`rodin <stage> ...` is `python -m pipelines.<stage> ...`."""
+"""`rodin <stage> ...` is `python -m pipelines.<stage> ...`; the gallery is in `blender`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import sys
 
 STAGES = {
+    "gallery": "look at the people of some seeds (--seeds 0:48 --out gallery.png)",
     "run": "the whole chain: render, fit, train, sample, report; does only what remains",
     "render": "seeds -> posed views of synthetic people (Blender)",
     "fit": "views -> tri-planes with one shared decoder",
@@ -16,7 +17,11 @@ STAGES = {
 
 
 def usage() -> str:
-    lines = ["usage: rodin STAGE [--preset tiny|demo|single-gpu|paper] [--out URI] [--help]", ""]
+    lines = [
+        "usage: rodin STAGE [--preset tiny|demo|single-gpu|paper] [--out URI] [--help]",
+        "       rodin gallery [--seeds 0:48] [--out PNG] [--help]",
+        "",
+    ]
     lines += [f"  {name:<8} {text}" for name, text in STAGES.items()]
     lines += [
         "",
@@ -37,7 +42,8 @@ def main() -> None:
             f"error: unknown stage {stage!r}; choose one of: {', '.join(STAGES)}", file=sys.stderr
         )
         raise SystemExit(2)
-    importlib.import_module(f"pipelines.{stage}").main(words[1:])
+    package = "blender" if stage == "gallery" else "pipelines"
+    importlib.import_module(f"{package}.{stage}").main(words[1:])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,90 @@
+"""Contact sheets, and many seeds at once in processes of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_MOST = 100_000  # seeds at once
+_RECYCLE = 100  # people a process draws before it is replaced
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'0:48' (from, up to but not including), '3,7,9', '5', or a mixture '0:4,9' as numbers.
+
+    Raises ValueError for anything else, negative seeds and more than 100,000 of them.
+    """
+    out: list[int] = []
+    for part in text.split(","):
+        first, colon, last = part.strip().partition(":")
+        try:
+            low = int(first or 0)
+            high = int(last) if colon else low + 1
+        except ValueError:
+            raise ValueError(f"seeds {text!r}: use 0:48, or 3,7,9, or 5") from None
+        if low < 0 or high <= low or high - low > _MOST - len(out):
+            raise ValueError(
+                f"seeds {part.strip()!r} are not 1 to {_MOST} numbers from 0 upwards: use 0:48"
+            )
+        out += range(low, high)
+    return out
+
+
+def over_white(rgba: np.ndarray) -> np.ndarray:
+    """Straight-alpha RGBA (..., 4) uint8 to RGB (..., 3) uint8 on white."""
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
+def tile_sheet(
+    tiles: Sequence[np.ndarray], across: int, captions: Sequence[str] = ()
+) -> Image.Image:
+    """Tiles (H, W, 3) uint8 of one size, `across` in a row; captions are wrapped beneath them."""
+    if not tiles:
+        raise ValueError("a sheet needs at least one tile")
+    height, width = tiles[0].shape[:2]
+    font = ImageFont.load_default(max(10, min(13, width // 18)))
+    line, lines = int(font.size * 1.25), 3 if captions else 0
+    high = height + line * lines + (6 if captions else 0)
+    rows = -(-len(tiles) // across)
+    sheet = Image.new("RGB", (across * width, rows * high), "white")
+    pen = ImageDraw.Draw(sheet)
+    for k, tile in enumerate(tiles):
+        left, top = k % across * width, k // across * high
+        sheet.paste(Image.fromarray(tile), (left, top))
+        for n, text in enumerate(_wrap(pen, font, captions[k], width - 8)[:lines] if lines else ()):
+            pen.text((left + 4, top + height + n * line), text, fill="#333333", font=font)
+    return sheet
+
+
+def _wrap(pen: ImageDraw.ImageDraw, font: Any, text: str, width: int) -> list[str]:
+    rows = [""]
+    for word in text.split():
+        longer = f"{rows[-1]} {word}".strip()
+        if pen.textlength(longer, font=font) <= width:
+            rows[-1] = longer
+        else:
+            rows.append(word)
+    return rows
+
+
+def over_seeds(
+    function: Callable[..., Any], seeds: Sequence[int], *args: Any, workers: int = 0
+) -> Iterator[tuple[int, Any]]:
+    """`function(seed, *args)` for every seed, in processes of its own; pairs as they are done.
+
+    A result may be an exception: one person's failure ends nobody else's picture. `workers` 0 is
+    one for each core.
+    """
+    count = min(workers or os.cpu_count() or 1, len(seeds))
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=spawn, max_tasks_per_child=_RECYCLE) as pool:
+        futures = {pool.submit(function, seed, *args): seed for seed in seeds}
+        for future in as_completed(futures):
+            yield futures[future], future.exception() or future.result()
