@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import bpy
 import numpy as np
@@ -12,22 +13,21 @@ from blender.clothing_mesh import GarmentMesh
 from blender.facial_hair import beard_strands, brow_strands, lash_strands
 from blender.figure import Figure
 from blender.hair_collide import Collider, make_collider
-from blender.hair_guides import HeadFrame, face_shadow, march, throat_shadow
+from blender.hair_finish import LOWEST, finish, flatten, squeeze
+from blender.hair_guides import march
 from blender.hair_material import curves_object, hair_material, strand_colours
-from blender.hair_nodes import Scalp, grow
+from blender.hair_nodes import grow
+from blender.hair_ropes import LOC_WIDTH, ROW_WIDTH, plait, resample, row_spines, twist
 from blender.hair_scalp import make_scalp, pick_roots
 from blender.hair_styles import BALD, STYLES, Style
-from blender.hair_tied import band_strands, bun_strands, tail_strands
+from blender.hair_tied import hang
 from blender.hat_cover import HatCover
 from blender.labels import LABELS
 from blender.spec_types import AvatarSpec, Hair, linear
 from blender.streams import generator
 
 GUIDES = 420
-LOWEST = -0.283  # m about the eyes: strands end above, inside the unit box
-_KNEE = np.array([0.190, 0.195, 0.165])  # m from the middle, where squeezing into the box starts
-_LIMIT = np.array([0.232, 0.243, 0.194])  # m, never reached
-_TOUCH = 0.002  # m that a strand may sink into skin or cloth
+LOCS = 150
 _LASH_RGB = (0.012, 0.010, 0.009)  # linear
 
 
@@ -41,74 +41,58 @@ class Strands:
     radius: float  # m at the root
     tip: float  # share of the radius left at the tip
     roughness: float
-
-
-def finish(strands: np.ndarray, style: Style, frame: HeadFrame, collider: Collider) -> np.ndarray:
-    """Keep strands (M, P, 3) out of the person and inside the box; drop those on the face."""
-    points = strands.shape[1]
-    rise = np.minimum(np.arange(points) * 0.001, 0.0016)
-    out = collider.push_out(strands, rise[None] - 0.0004)
-    t = frame.to_template(out)
-    shadow = face_shadow(t)
-    if style.fringe is not None:
-        shadow = shadow * (t[..., 1] < style.fringe - 1.0)
-    shadow = np.maximum(shadow, throat_shadow(t))
-    if style.lengths[-1][1] > 0.02:
-        out = shorten(out, (shadow > 0.5).argmax(axis=1), (shadow > 0.5).any(axis=1))
-    # Blends of guides from both sides may run right through the neck: no push mends those.
-    distance, _ = collider.query(out[:, 2:])
-    out = squeeze(out[(distance > -_TOUCH).all(axis=1)])
-    return out[(out[..., 2] > LOWEST).all(axis=1)]
-
-
-def shorten(strands: np.ndarray, first: np.ndarray, forbidden: np.ndarray) -> np.ndarray:
-    """End strands (M, P, 3) before their point `first` (M,) where `forbidden` (M,).
-
-    Strands of which too little would be left are dropped.
-    """
-    count, points, _ = strands.shape
-    last = np.where(forbidden, first - 1, points - 1)
-    at = np.linspace(0.0, 1.0, points)[None] * last[:, None]
-    low = np.clip(at.astype(int), 0, points - 2)
-    part = (at - low)[..., None]
-    rows = np.arange(count)[:, None]
-    out = strands[rows, low] * (1 - part) + strands[rows, low + 1] * part
-    return out[last >= 3]
-
-
-def squeeze(points: np.ndarray) -> np.ndarray:
-    """Press points (..., 3) softly into the box's sides, back and top; the inside stays put."""
-    room = _LIMIT - _KNEE
-    beyond = (np.abs(points) > _KNEE).any(axis=-1)
-    some = points[beyond]
-    size = np.abs(some)
-    pressed = np.minimum(size, _KNEE) + room * np.tanh(np.maximum(size - _KNEE, 0.0) / room)
-    pressed = np.copysign(pressed, some)
-    pressed[:, 2] = np.where(some[:, 2] < 0, some[:, 2], pressed[:, 2])
-    out = points.copy()
-    out[beyond] = pressed
-    return out
+    tip_rgb: tuple[float, float, float] = (0.0, 0.0, 0.0)  # linear, colour of the ends
+    ombre: float = 0.0  # 0 .. 1, how much the ends take it
 
 
 def scalp_strands(
     style: Style,
-    scalp: Scalp,
-    frame: HeadFrame,
-    collider: Collider,
-    *,
+    figure: Figure,
+    hair: Hair,
     seed: int,
-    length_scale: float = 1.0,
-    strength: float = 1.0,
+    collider: Collider,
+    cover: HatCover | None,
 ) -> np.ndarray:
-    """All scalp strands (M, P, 3), metres, Blender frame."""
+    """The strands (M, P, 3), metres, of one style, without what grows under it or hangs on it."""
+    # Short hair covers its parting; long hair is torn apart there.
+    part = style.part if style.cut is not None else None
+    scalp = make_scalp(
+        figure.vertices, figure.skin, figure.npos, hair.style,
+        recede=hair.recede, part=part, zone=style.zone,
+    )  # fmt: skip
+    if not (scalp.density > 0.02).any():
+        return np.empty((0, style.points, 3))
     rng = generator(seed, "hair.guides")
-    index = pick_roots(scalp, GUIDES, rng)
-    guides = march(
-        style, scalp.vertices[index], scalp.normals[index], frame, collider, rng, length_scale
-    )
+    index = pick_roots(scalp, LOCS if style.ropes else GUIDES, rng)
+    roots, normals = scalp.vertices[index], scalp.normals[index]
+    guides = march(style, roots, normals, figure.frame, collider, rng, hair.length)
+    if style.ropes:
+        spines = finish(resample(guides, 60), style, figure.frame, collider, cover)
+        return twist(spines, LOC_WIDTH, 18, collider, generator(seed, "hair.locs"))
     node_seed = int(generator(seed, "hair.nodes").integers(1 << 16))
-    strands = grow(guides, scalp.uv[index], scalp, style, strength, node_seed)
-    return finish(strands, style, frame, collider)
+    strands = grow(guides, scalp.uv[index], scalp, style, node_seed)
+    return finish(strands, style, figure.frame, collider, cover)
+
+
+def chosen_style(hair: Hair, seed: int) -> Style:
+    """The numbers of a hair's style with its own curl, density and parting."""
+    style = STYLES[hair.style]
+    frizz = style.frizz * (1.0 + hair.curl)
+    changes: dict[str, Any] = {"density": style.density * hair.density, "frizz": frizz}
+    if style.part is not None and hair.parting == "right":
+        changes["part"] = -style.part
+    if hair.parting == "right":
+        changes["over"] = -style.over
+    if style.wave is not None:
+        changes["wave"] = (style.wave[0] * (0.6 + 0.9 * hair.curl), style.wave[1])
+    elif style.cut is not None and style.curl is None and hair.curl > 0.1:
+        changes |= {"wave": (0.006 * hair.curl, 0.065), "points": max(style.points, 28)}
+    elif style.curl is not None:
+        changes["curl"] = (style.curl[0] * (0.7 + 0.6 * hair.curl), style.curl[1])
+    if len(style.ties) > 1:
+        pick = int(generator(seed, "hair.tie").integers(len(style.ties)))
+        changes["ties"] = (style.ties[pick],)
+    return replace(style, **changes)
 
 
 def person_collider(figure: Figure, garments: Sequence[GarmentMesh]) -> Collider:
@@ -130,27 +114,61 @@ def head_hair(
     """The scalp's strands; an empty list for the bald. Under `cover` they lie flat."""
     if hair.style == BALD:
         return []
-    style = STYLES[hair.style]
-    # Short hair covers its parting; long hair is torn apart there.
-    part = style.part if style.cut is not None else None
-    scalp = make_scalp(
-        figure.vertices, figure.skin, figure.npos, hair.style, recede=hair.recede, part=part
-    )
-    frame, collider = figure.frame, person
-    sets = {
-        "hair": scalp_strands(style, scalp, frame, collider, seed=seed, length_scale=hair.length)
-    }
-    if style.tie is not None:
-        rng = generator(seed, "hair.tied")
-        hang = bun_strands if style.tied == "bun" else tail_strands
-        sets["tied"] = squeeze(hang(style.tie, frame, collider, rng, hair.length))
-        sets["band"] = band_strands(style.tie, frame, collider, rng)
+    style = chosen_style(hair, seed)
+    sets: list[tuple[str, np.ndarray, float]] = []
+    if style.ropes == "cornrows":
+        sets.append(("hair", _cornrows(figure, hair, seed, person, cover), 0.00045))
+    else:
+        strands = scalp_strands(style, figure, hair, seed, person, cover)
+        sets.append(("hair", strands, style.radius))
+    if style.under is not None:
+        strands = scalp_strands(style.under, figure, hair, seed, person, cover)
+        sets.append(("hair", strands, style.under.radius))
+    sets += _tied(style, figure, hair, seed, person, cover)
     out = []
-    for name, points in sets.items():
-        rng = generator(seed, f"{name}.colour")
+    for number, (name, points, radius) in enumerate(sets):
+        rng = generator(seed, f"{name}{number}.colour")
         colours = strand_colours(linear(hair.rgb), hair.grey, len(points), rng)
-        radius = style.radius if name == "hair" else 0.00045
-        out.append(Strands(name, points, colours, radius, 0.4, hair.roughness))
+        dip = (linear(hair.tip_rgb), hair.ombre)
+        if len(points):
+            out.append(Strands(name, points, colours, radius, 0.4, hair.roughness, *dip))
+    return out
+
+
+def _cornrows(
+    figure: Figure, hair: Hair, seed: int, person: Collider, cover: HatCover | None
+) -> np.ndarray:
+    spines = row_spines(figure.frame, person, hair.recede, 0.12 * hair.length)
+    strands = plait(spines, ROW_WIDTH, 14, person, generator(seed, "hair.rows"))
+    if cover is not None:
+        strands = flatten(strands, cover, figure.frame, person)
+    return squeeze(strands)
+
+
+def _tied(
+    style: Style,
+    figure: Figure,
+    hair: Hair,
+    seed: int,
+    person: Collider,
+    cover: HatCover | None,
+) -> list[tuple[str, np.ndarray, float]]:
+    """What hangs on the ties, with the ties; nothing for ties under headwear."""
+    out: list[tuple[str, np.ndarray, float]] = []
+    if style.tied is None:
+        return out
+    rng = generator(seed, "hair.tied")
+    x, y, z = style.ties[0]
+    for side in (1.0, -1.0) if x > 0 else (1.0,):
+        if cover is not None and cover.level(np.array([[side * x, y, z]]))[0] > 0:
+            continue
+        tie = (side * x, y, z)
+        hung, band = hang(
+            style.tied, tie, figure.frame, person, rng, scale=hair.length, coil=style.coil
+        )
+        hung = squeeze(hung)
+        low = (hung[..., 2] < LOWEST).any(axis=1)
+        out += [("tied", hung[~low], 0.00045), ("band", band, 0.00045)]
     return out
 
 
@@ -184,7 +202,7 @@ def hair_objects(sets: list[Strands]) -> list[bpy.types.Object]:
     """Curves objects, not yet in a scene, each with its label in `pass_index`."""
     out = []
     for s in sets:
-        material = hair_material(s.roughness)
+        material = hair_material(s.roughness, s.tip_rgb, s.ombre)
         made = curves_object(s.name, s.points, s.radius, s.tip, s.colours, material)
         made.pass_index = LABELS[_LABEL[s.name]]
         out.append(made)

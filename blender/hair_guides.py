@@ -14,6 +14,7 @@ from blender.hair_collide import Collider
 from blender.hair_mask import ripple, smoothstep
 from blender.hair_styles import Style
 
+WHORL = np.array([0.0, -0.5])  # cm, x and z of the crown's whorl
 STEPS = 40  # of the march, a strand; each strand has steps of its own length
 
 
@@ -63,17 +64,22 @@ def _field(style: Style, side: np.ndarray, lead: np.ndarray, t: np.ndarray) -> n
     `side` (N,) is -1 or 1: which side of the parting a strand started on; `lead` (N,) in [0, 1]:
     how much it belongs to the front, and so falls before the shoulder.
     """
-    if style.tie is not None:
-        to_tie = np.array(style.tie) - t
+    if style.ties:
+        to_tie = tie_points(style, side) - t
         return to_tie / np.maximum(np.linalg.norm(to_tie, axis=1, keepdims=True), 0.5)
     top = smoothstep(4.5, 9.0, t[:, 1])
     away, forward = style.sweep
     down, flank_forward = style.flank
     out = np.zeros_like(t)
     # Behind the crown hair just falls: combed apart there, it would bare a line of scalp.
-    out[:, 0] = top * away * side * smoothstep(0.0, 4.5, t[:, 2])
+    out[:, 0] = top * (away * side * smoothstep(0.0, 4.5, t[:, 2]) + style.over)
     out[:, 1] = -(1 - top) * down - style.gravity
+    out[:, 1] += top * style.lift * (0.6 + 0.4 * smoothstep(4.0, 10.0, t[:, 2]))
     out[:, 2] = top * forward + (1 - top) * flank_forward
+    if style.whorl > 0:
+        ray = t[:, [0, 2]] - WHORL
+        ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 0.6)
+        out[:, [0, 2]] += style.whorl * top[:, None] * ray
     # Hair at the sides parts round the ear's front and never turns onto the cheek.
     if style.fringe is None:
         shadow = np.maximum(face_shadow(t), throat_shadow(t))
@@ -86,10 +92,33 @@ def _field(style: Style, side: np.ndarray, lead: np.ndarray, t: np.ndarray) -> n
     return out
 
 
-def strand_lengths(style: Style, t: np.ndarray) -> np.ndarray:
-    """Strand lengths (N,) in metres for roots at template points t (N, 3)."""
+def tie_points(style: Style, side: np.ndarray) -> np.ndarray:
+    """The tie (N, 3), template cm, of strands on each `side` (N,), -1 or 1."""
+    tie = np.tile(style.ties[0], (len(side), 1)).astype(float)
+    tie[:, 0] *= side
+    return tie
+
+
+def strand_lengths(
+    style: Style, t: np.ndarray, normals: np.ndarray, centimetre: float
+) -> np.ndarray:
+    """Strand lengths (N,) in metres for roots at template points t (N, 3).
+
+    normals (N, 3) in head axes; `centimetre` of the template in metres.
+    """
     table = np.array(style.lengths)
-    return np.interp(t[:, 1], table[:, 0], table[:, 1])
+    out = np.interp(t[:, 1], table[:, 0], table[:, 1])
+    out *= 1 + (style.front - 1) * smoothstep(8.0, 12.0, t[:, 2])
+    if style.roof is not None:
+        room = (style.roof - t[:, 1]) / np.maximum(normals[:, 1], 0.25) * centimetre
+        out = np.minimum(out, np.maximum(room, 0.003))
+    if style.ball is not None:
+        centre, radii = np.array(style.ball)
+        p, d = (t - centre) / radii, normals / radii
+        a, b, c = (d * d).sum(axis=1), (p * d).sum(axis=1), (p * p).sum(axis=1) - 1
+        room = (-b + np.sqrt(np.maximum(b * b - a * c, 0.0))) / a * centimetre
+        out = np.minimum(out, np.maximum(room, 0.012))
+    return out
 
 
 def _cut_height(style: Style, roots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -115,11 +144,8 @@ def march(
     """Grow one guide from each root: roots, normals (N, 3) -> (N, style.points, 3), metres."""
     count = len(roots)
     t0 = frame.to_template(roots)
-    lengths = (
-        strand_lengths(style, t0)
-        * length_scale
-        * rng.uniform(1 - style.spread, 1 + style.spread, count)
-    )
+    lengths = strand_lengths(style, t0, normals @ frame.axes, frame.scale) * length_scale
+    lengths = lengths * rng.uniform(1 - style.spread, 1 + style.spread, count)
     parting = style.part if style.part is not None else 0.0
     side = np.where(t0[:, 0] >= parting, 1.0, -1.0)
     lead = smoothstep(7.0, 9.0, t0[:, 2] + rng.normal(0, 0.6, count))
@@ -133,10 +159,9 @@ def march(
     )
     heading = _unit(heading + wild)
     inertia = style.spring ** (step / 0.004)[:, None]  # the same bend for long and short steps
+    distance, outward = collider.query(roots)
     for k in range(STEPS):
-        here = path[k]
-        distance, outward = collider.query(here)
-        t = frame.to_template(here)
+        t = frame.to_template(path[k])
         want = _unit(_field(style, side, lead, t) @ frame.axes.T + wild)
         arc = (k + 1) * step
         level = shell * smoothstep(0.0, 0.02, arc)
@@ -144,10 +169,14 @@ def march(
         pull = np.clip((distance - level) / 0.010, -1, 1) * hug
         want = _unit(want - pull[:, None] * outward)
         heading = _unit(inertia * heading + (1 - inertia) * want)
-        path[k + 1] = collider.push_out(here + step[:, None] * heading, np.minimum(level, arc))
-        moved = path[k + 1] - here
-        heading = _unit(moved + 1e-9)
-    guides = _trim(path.transpose(1, 0, 2), style, frame, _cut_height(style, t0, rng))
+        there = path[k] + step[:, None] * heading
+        # After the push the distance is known, so that one look-up a step is enough.
+        distance, outward = collider.query(there)
+        depth = np.maximum(np.minimum(level, arc) - distance, 0.0)
+        path[k + 1] = there + depth[:, None] * outward
+        distance = distance + depth
+        heading = _unit(path[k + 1] - path[k] + 1e-9)
+    guides = _trim(path.transpose(1, 0, 2), style, frame, side, _cut_height(style, t0, rng))
     return _wave(guides, style, t0, collider) if style.wave is not None else guides
 
 
@@ -166,13 +195,15 @@ def _wave(guides: np.ndarray, style: Style, roots: np.ndarray, collider: Collide
     return guides + sideways + (0.45 * swing * (1 + np.cos(phase)))[..., None] * outward
 
 
-def _trim(path: np.ndarray, style: Style, frame: HeadFrame, cut: np.ndarray) -> np.ndarray:
+def _trim(
+    path: np.ndarray, style: Style, frame: HeadFrame, side: np.ndarray, cut: np.ndarray
+) -> np.ndarray:
     """Cut strands (N, S, 3) at their heights or ties and resample them to style.points."""
     count, steps, _ = path.shape
     t = frame.to_template(path)
     below = t[..., 1] < cut[:, None]
-    if style.tie is not None:
-        below |= np.linalg.norm(t - np.array(style.tie), axis=-1) < 0.9
+    if style.ties:
+        below |= np.linalg.norm(t - tie_points(style, side)[:, None], axis=-1) < 0.9
     below[:, :2] = False
     last = np.where(below.any(axis=1), below.argmax(axis=1), steps - 1).astype(float)
     at = np.linspace(0, 1, style.points)[None] * last[:, None]

@@ -58,7 +58,25 @@ def scalp_density(
     if style == "bald":
         return np.zeros(len(npos))
     edge = hairline_height(npos, recede) + 0.22 * ripple(npos, 2.3)
-    return smoothstep(-_SOFT, _SOFT, npos[:, 1] - edge + grow) * (1.0 - ear_weight(npos))
+    out = smoothstep(-_SOFT, _SOFT, npos[:, 1] - edge + grow) * (1.0 - ear_weight(npos))
+    return out * _ring(npos, grow) if style == "horseshoe" else out
+
+
+def _ring(npos: np.ndarray, grow: float) -> np.ndarray:
+    """What a bald crown leaves (N,): the sides and the back, lower towards the front."""
+    rim = np.interp(npos[:, 2], [-4.0, 2.0, 8.0, 11.0], [5.6, 6.6, 6.0, 3.0])
+    return smoothstep(0.9, -0.9, npos[:, 1] - rim - grow + 0.5 * ripple(npos, 3.1))
+
+
+def zone_weight(npos: np.ndarray, zone: str) -> np.ndarray:
+    """Where the long hair of a two-part style grows (N,): on 'top', or in a 'strip' (mohawk)."""
+    if zone == "top":
+        rim = np.interp(npos[:, 2], [-3.0, 2.0, 9.0, 12.0], [8.6, 7.2, 6.6, 6.0])
+        return smoothstep(-0.35, 0.35, npos[:, 1] - rim + 0.15 * ripple(npos, 2.3))
+    if zone == "strip":
+        back = smoothstep(-2.0, 1.5, npos[:, 1])
+        return back * smoothstep(2.3, 1.9, np.abs(npos[:, 0]) + 0.12 * ripple(npos, 2.3))
+    raise ValueError(f"zone {zone!r} is unknown; use 'top' or 'strip'")
 
 
 def rooting(npos: np.ndarray, part: float | None, recede: float = 0.0) -> np.ndarray:

@@ -23,8 +23,13 @@ def strand_colours(
     return np.clip(colours, 0.0, 0.9)
 
 
-def hair_material(roughness: float) -> bpy.types.Material:
-    """Principled plus a narrow strand highlight; colours come from the curves."""
+def hair_material(
+    roughness: float, tip_rgb: tuple[float, float, float], ombre: float
+) -> bpy.types.Material:
+    """Principled plus a narrow strand highlight; colours come from the curves.
+
+    Towards their ends strands take the linear `tip_rgb` by `ombre`, 0 .. 1.
+    """
     material = bpy.data.materials.new("hair")
     material.use_nodes = True
     tree = material.node_tree
@@ -40,7 +45,7 @@ def hair_material(roughness: float) -> bpy.types.Material:
     tinted = tree.nodes.new("ShaderNodeMix")
     tinted.data_type, tinted.blend_type = "RGBA", "MULTIPLY"
     tinted.inputs[0].default_value = 1.0
-    tree.links.new(colour.outputs["Color"], tinted.inputs[6])
+    tree.links.new(_dipped(tree, info, colour, tip_rgb, ombre), tinted.inputs[6])
     tree.links.new(depth.outputs[0], tinted.inputs[7])
     tree.links.new(tinted.outputs[2], surface.inputs["Base Color"])
     surface.inputs["Roughness"].default_value = 0.35 + 0.5 * roughness
@@ -58,6 +63,29 @@ def hair_material(roughness: float) -> bpy.types.Material:
     output = next(n for n in tree.nodes if n.type == "OUTPUT_MATERIAL")
     tree.links.new(mixed.outputs[0], output.inputs["Surface"])
     return material
+
+
+def _dipped(
+    tree: bpy.types.NodeTree,
+    info: bpy.types.Node,
+    colour: bpy.types.Node,
+    tip_rgb: tuple[float, float, float],
+    ombre: float,
+) -> bpy.types.NodeSocket:
+    """The strand's colour, turning to `tip_rgb` below its middle."""
+    if ombre == 0:
+        return colour.outputs["Color"]
+    share = tree.nodes.new("ShaderNodeMapRange")
+    share.interpolation_type = "SMOOTHSTEP"
+    for name, value in (("From Min", 0.38), ("From Max", 0.85), ("To Max", ombre)):
+        share.inputs[name].default_value = value
+    tree.links.new(info.outputs["Intercept"], share.inputs["Value"])
+    mixed = tree.nodes.new("ShaderNodeMix")
+    mixed.data_type = "RGBA"
+    mixed.inputs[7].default_value = (*tip_rgb, 1.0)
+    tree.links.new(share.outputs[0], mixed.inputs[0])
+    tree.links.new(colour.outputs["Color"], mixed.inputs[6])
+    return mixed.outputs[2]
 
 
 def curves_object(

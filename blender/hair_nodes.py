@@ -20,7 +20,7 @@ class Scalp:
     """The surface that hair grows from."""
 
     vertices: np.ndarray  # (N, 3) m
-    faces: np.ndarray  # (F, 4) int
+    faces: np.ndarray  # (F, 3) int
     uv: np.ndarray  # (N, 2) in [0, 1], one-to-one
     density: np.ndarray  # (N,) in [0, 1]
     npos: np.ndarray  # (N, 3) cm
@@ -79,9 +79,7 @@ def _add(target: bpy.types.Object, group: bpy.types.NodeTree, values: dict[str, 
             modifier[socket] = value
 
 
-def _stack(
-    target: bpy.types.Object, surface: bpy.types.Object, style: Style, strength: float, seed: int
-) -> None:
+def _stack(target: bpy.types.Object, surface: bpy.types.Object, style: Style, seed: int) -> None:
     """The modifiers: interpolate, then clump, curl and frizz where the style has them."""
     groups = _node_groups()
     size, clumping = style.clump
@@ -104,20 +102,20 @@ def _stack(
         _add(target, groups["Clump Hair Curves"], {**values, "Shape": 0.4, "Seed": seed + 1})
     if style.curl is not None:
         radius, turns = style.curl
-        values = {"Existing Guide Map": True, "Radius": radius * strength, "Frequency": turns}
+        values = {"Existing Guide Map": True, "Radius": radius, "Frequency": turns}
         more = {"Curl Start": 0.08, "Subdivision": 1, "Random Offset": 0.35, "Seed": seed + 2}
         _add(target, groups["Curl Hair Curves"], {**values, **more})
     if style.frizz > 0:
-        values = {"Distance": style.frizz * strength, "Shape": 0.5, "Cumulative Offset": False}
+        values = {"Distance": style.frizz, "Shape": 0.5, "Cumulative Offset": False}
         _add(target, groups["Frizz Hair Curves"], {**values, "Seed": seed + 3})
 
 
 def grow(
-    guides: np.ndarray, guide_uv: np.ndarray, scalp: Scalp, style: Style, strength: float, seed: int
+    guides: np.ndarray, guide_uv: np.ndarray, scalp: Scalp, style: Style, seed: int
 ) -> np.ndarray:
     """All strands (M, P, 3) between guides (N, K, 3) with roots at guide_uv (N, 2) on the scalp.
 
-    `strength` scales curl and frizz. Works in the current scene and leaves nothing in it.
+    Works in the current scene and leaves nothing in it.
     """
     surface = _scalp_object(scalp)
     curves = new_curves("guides", guides)
@@ -128,7 +126,7 @@ def grow(
     scene = bpy.context.scene.collection.objects
     scene.link(surface)
     scene.link(target)
-    _stack(target, surface, style, strength, seed)
+    _stack(target, surface, style, seed)
     data = target.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
     count, total = len(data.curves), len(data.points)
     flat = np.empty(total * 3, np.float32)

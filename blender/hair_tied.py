@@ -1,4 +1,4 @@
-"""What hangs on a tie: the coil of a bun, the tail of a ponytail."""
+"""What hangs on a tie: the coil of a bun, the tail of a ponytail, a plait."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import numpy as np
 
 from blender.hair_collide import Collider
 from blender.hair_guides import HeadFrame
+from blender.hair_ropes import plait, resample
 
-COIL = 0.026  # m, radius of a bun
 TAIL = 0.17  # m, length of a tail
+PLAIT = 0.20  # m, length of a plait
 _BAND = 0.010  # m, radius of the tie itself
+_HALF = 0.013  # m, half the width of a plait
 
 
 def _axes(outward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -28,16 +30,36 @@ def _anchor(
     return place - distance[0] * outward[0], outward[0]
 
 
-def bun_strands(
+def hang(
+    kind: str,
     tie: tuple[float, float, float],
     frame: HeadFrame,
     collider: Collider,
     rng: np.random.Generator,
+    *,
     scale: float = 1.0,
+    coil: float = 0.026,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hair and its tie, both (M, 24 or more, 3) metres: what is tied at template point `tie`.
+
+    `kind` is 'bun' (of radius `coil` m), 'tail' or 'plait'.
+    """
+    if kind == "bun":
+        return _bun(tie, frame, collider, rng, coil * scale), _band(tie, frame, collider, rng)
+    if kind == "tail":
+        return _tail(tie, frame, collider, rng, scale), _band(tie, frame, collider, rng)
+    return _plait(tie, frame, collider, rng, scale)
+
+
+def _bun(
+    tie: tuple[float, float, float],
+    frame: HeadFrame,
+    collider: Collider,
+    rng: np.random.Generator,
+    radius: float,
 ) -> np.ndarray:
     """Strands (M, 24, 3), metres, coiled over a slightly flat ball that sits on the tie."""
     place, outward = _anchor(tie, frame, collider)
-    radius = COIL * scale
     across, along = _axes(outward)
     count = 1100
     height = np.arccos(rng.uniform(-0.75, 1.0, count))[:, None]  # from the outward pole
@@ -53,12 +75,12 @@ def bun_strands(
     return out + (ring * np.sin(turn))[..., None] * along
 
 
-def tail_strands(
+def _tail(
     tie: tuple[float, float, float],
     frame: HeadFrame,
     collider: Collider,
     rng: np.random.Generator,
-    scale: float = 1.0,
+    scale: float,
 ) -> np.ndarray:
     """Strands (M, 24, 3), metres, that leave the tie, bend over and hang down."""
     place, outward = _anchor(tie, frame, collider)
@@ -90,7 +112,7 @@ def tail_strands(
     return collider.push_out(out, 0.001)
 
 
-def band_strands(
+def _band(
     tie: tuple[float, float, float], frame: HeadFrame, collider: Collider, rng: np.random.Generator
 ) -> np.ndarray:
     """A lock wound round the tie: strands (M, 24, 3), metres."""
@@ -103,3 +125,43 @@ def band_strands(
     out = place + level[..., None] * outward
     out += (ring * np.cos(turn))[..., None] * across
     return out + (ring * np.sin(turn))[..., None] * along
+
+
+def _plait(
+    tie: tuple[float, float, float],
+    frame: HeadFrame,
+    collider: Collider,
+    rng: np.random.Generator,
+    scale: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A plait that comes forward over the shoulder, with a tuft below its band."""
+    place, outward = _anchor(tie, frame, collider)
+    steps = 40
+    spine = np.empty((steps, 3))
+    spine[0], heading = place, 0.3 * outward + np.array([0.0, 0.0, -1.0])
+    stride = PLAIT * scale / (steps - 1)
+    # Forward until it lies before the shoulder, then straight down.
+    for k in range(1, steps):
+        heading = heading / np.linalg.norm(heading)
+        ahead = 0.9 if spine[k - 1, 1] > -0.055 else -0.05
+        heading = 0.75 * heading + 0.25 * np.array([0.0, -ahead, -0.75])
+        move = spine[k - 1] + stride * heading / np.linalg.norm(heading)
+        spine[k] = collider.push_out(move[None], 0.011 * min(1.0, k / 5))[0]
+        heading = spine[k] - spine[k - 1]
+    spine = resample(spine[None], 120)
+    hair = plait(spine, _HALF * scale, 80, collider, rng)
+    end, before = spine[0, -8], spine[0, -12]
+    along = (end - before) / np.linalg.norm(end - before)
+    return hair, _wound(end, along, 0.0072, rng)
+
+
+def _wound(
+    place: np.ndarray, along: np.ndarray, radius: float, rng: np.random.Generator
+) -> np.ndarray:
+    """An elastic band (60, 24, 3) round `place`, across the direction `along`."""
+    across, third = _axes(along)
+    turn = np.linspace(0, 2 * np.pi, 24)[None] + rng.uniform(0, 2 * np.pi, (60, 1))
+    ring = radius * (1 + 0.1 * rng.random((60, 1)))
+    out = place + (rng.uniform(-0.004, 0.004, (60, 1)) + 0 * turn)[..., None] * along
+    out = out + (ring * np.cos(turn))[..., None] * across
+    return out + (ring * np.sin(turn))[..., None] * third
