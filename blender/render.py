@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from blender import BuildError
-from blender.body import Body, load_body
+from blender.body import Body, Shaped, load_body
 from blender.cameras import Cameras, make_cameras
 from blender.cycles import add_camera, draw, encode, place, prepare, quiet, read
 from blender.landmarks import Landmarks, landmark_points, locate
@@ -66,18 +66,35 @@ def cached_body(cache_dir: Path) -> Body:
     return _bodies[path]
 
 
+def build(
+    spec: AvatarSpec, cache_dir: Path, *, subdivision: int = 1, light: Light = "even"
+) -> Shaped:
+    """Put the avatar of `spec` into Blender's scene, which is emptied first.
+
+    The body model is baked into `cache_dir` on first use. Raises BuildError for whatever keeps
+    this one avatar from being built; a missing package or a full disk is nobody's fault and passes.
+    """
+    body = cached_body(cache_dir)
+    try:
+        return build_scene(spec, body, subdivision=subdivision, light=light)
+    except (BuildError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise BuildError(
+            f"avatar {spec.seed} cannot be built: {type(error).__name__}: {error}"
+        ) from error
+
+
 def render_avatar(
     spec: AvatarSpec, cameras: Cameras, settings: RenderSettings, cache_dir: Path
 ) -> Rendered:
     """Build the avatar of `spec` and draw it from every camera.
 
-    The body model is baked into `cache_dir` on first use. Raises BuildError when the avatar cannot
-    be built or leaves a view empty.
+    Raises BuildError when the avatar cannot be built or leaves a view empty.
     """
-    body = cached_body(cache_dir)
     wanted = (settings.depth, settings.normals, settings.labels, settings.landmarks)
     with quiet(), tempfile.TemporaryDirectory(prefix="blender-") as folder:
-        shaped = build_scene(spec, body, subdivision=settings.subdivision, light=settings.light)
+        shaped = build(spec, cache_dir, subdivision=settings.subdivision, light=settings.light)
         _prepare(settings, cameras)
         camera = add_camera()
         files = draw(camera, cameras, Path(folder), "colour")
@@ -107,10 +124,9 @@ def render_avatar(
 
 def save_blend(spec: AvatarSpec, path: Path, settings: RenderSettings, cache_dir: Path) -> None:
     """Write the avatar of `spec` as a .blend file, lit, with a frontal camera, ready to render."""
-    body = cached_body(cache_dir)
     cameras = make_cameras([(0.0, 0.0)], 1024)
     with quiet():
-        build_scene(spec, body, subdivision=settings.subdivision, light=settings.light)
+        build(spec, cache_dir, subdivision=settings.subdivision, light=settings.light)
         _prepare(settings, cameras)
         place(add_camera(), cameras, 0)
         path.parent.mkdir(parents=True, exist_ok=True)

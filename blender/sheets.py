@@ -24,7 +24,7 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, colon, last = part.strip().partition(":")
         try:
-            low = int(first or 0)
+            low = int(first)
             high = int(last) if colon else low + 1
         except ValueError:
             raise ValueError(f"seeds {text!r}: use 0:48, or 3,7,9, or 5") from None

@@ -7,6 +7,7 @@ import sys
 
 STAGES = {
     "gallery": "look at the people of some seeds (--seeds 0:48 --out gallery.png)",
+    "validate": "draw many people and count what is wrong with them (--seeds 0:300)",
     "run": "the whole chain: render, fit, train, sample, report; does only what remains",
     "render": "seeds -> posed views of synthetic people (Blender)",
     "fit": "views -> tri-planes with one shared decoder",
@@ -42,7 +43,7 @@ def main() -> None:
             f"error: unknown stage {stage!r}; choose one of: {', '.join(STAGES)}", file=sys.stderr
         )
         raise SystemExit(2)
-    package = "blender" if stage == "gallery" else "pipelines"
+    package = "blender" if stage in ("gallery", "validate") else "pipelines"
     importlib.import_module(f"{package}.{stage}").main(words[1:])
 
 

@@ -25,14 +25,14 @@ from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.settings import RenderStage, RunSettings, as_dict
 from pipelines.stage import check_failures, first_samples, plan_line, worker_count
-from rodin import record
+from rodin import record, truth
 
 LICENCE = "CC0-1.0"
 SHEET_PEOPLE = 24
 SHEET_VIEWS = 4
 DESCRIPTION = (
     "Synthetic people rendered in Blender, each from one integer seed: RGBA views with straight "
-    "alpha, cameras, depth, captions."
+    "alpha, cameras, captions; as asked for, depth, normals, classes and facial landmarks."
 )
 
 
@@ -47,20 +47,32 @@ def units_of(stage: RenderStage) -> list[Unit]:
 
 def identity(stage: RenderStage) -> dict[str, Any]:
     """The settings that decide what a person's sample looks like, and no others."""
-    names = ("views", "size", "samples", "denoise", "depth")
+    names = (
+        "views", "size", "samples", "denoise", "light", "focal_jitter", "centre_jitter", "depth",
+        "normals", "labels", "landmarks",
+    )  # fmt: skip
     return {name: value for name, value in as_dict(stage).items() if name in names}
 
 
 def render_person(seed: int, stage: RenderStage, assets: str) -> tuple[dict[str, bytes], dict]:
     """Runs in the Blender process. Returns the members of a views sample and its attributes."""
-    from blender.cameras import sphere_cameras
+    from blender.cameras import CameraSettings, sphere_cameras
+    from blender.labels import LABELS
     from blender.render import RenderSettings, render_avatar
     from blender.spec import sample_spec
 
     spec = sample_spec(seed)
-    cameras = sphere_cameras(stage.views, seed, stage.size)
+    lens = CameraSettings(focal_jitter=stage.focal_jitter, centre_jitter=stage.centre_jitter)
+    cameras = sphere_cameras(stage.views, seed, stage.size, lens)
     settings = RenderSettings(
-        samples=stage.samples, denoise=stage.denoise, depth=stage.depth, threads=1
+        samples=stage.samples,
+        denoise=stage.denoise,
+        light=stage.light,
+        depth=stage.depth,
+        normals=stage.normals,
+        labels=stage.labels,
+        landmarks=stage.landmarks,
+        threads=1,
     )
     result = render_avatar(spec, cameras, settings, Path(assets).expanduser())
     attributes = spec.attributes()
@@ -69,6 +81,7 @@ def render_person(seed: int, stage: RenderStage, assets: str) -> tuple[dict[str,
         "identity": spec.to_dict(),
         "attributes": attributes,
         "caption": spec.caption(),
+        "captions": spec.captions(),
         "licence": LICENCE,
         "settings": identity(stage),
     }
@@ -80,7 +93,17 @@ def render_person(seed: int, stage: RenderStage, assets: str) -> tuple[dict[str,
         rgba=result.rgba,
         depth=result.depth,
     )
-    return record.encode(sample), {**attributes, "seed": seed}
+    marks = result.landmarks
+    known = truth.GroundTruth(
+        normals=result.normals,
+        labels=result.labels,
+        label_names=LABELS,
+        landmarks=None if marks is None else marks.points,
+        landmark_pixels=None if marks is None else marks.pixels,
+        landmark_visible=None if marks is None else marks.visible,
+    )
+    members = record.encode(sample) | truth.encode_truth(sample.key, known)
+    return dict(sorted(members.items())), {**attributes, "caption": spec.caption(), "seed": seed}
 
 
 class RenderWorker:

@@ -14,6 +14,9 @@ from rodin.fit import FitSettings
 from rodin.generate import GenerateSettings
 from rodin.training import TrainSettings
 
+# The rigs of `blender.light_rigs`, which this package must not import; a test compares them.
+Light = Literal["even", "soft", "studio", "window", "rim", "sunny", "evening", "varied"]
+
 
 def positive(owner: object, *names: str) -> None:
     """Raises ValueError for a setting that is not above zero."""
@@ -43,7 +46,13 @@ class RenderStage:
     size: int = 128  # px, side of a view
     samples: int = 8  # Cycles samples a pixel
     denoise: bool = True  # OpenImageDenoise; worth two to four times the samples
+    light: Light = "even"  # the rig; 'varied' is another one for every person
+    focal_jitter: float = 0.0  # each view's focal length differs by up to this share
+    centre_jitter: float = 0.0  # and its principal point by up to this share of the width
     depth: bool = True  # write depth maps beside the views
+    normals: bool = False  # and normals in the avatar frame
+    labels: bool = False  # and the class of each pixel: skin, hair, glasses, ...
+    landmarks: bool = False  # and 68 facial landmarks with their visibility
     shard_size: int = 2  # people a shard: what a killed worker loses at most
     val_fraction: float = 0.1  # share of people held out from training, chosen by key hash
     max_failures: float = 0.05  # share of people that may fail to build before the stage fails
@@ -54,6 +63,11 @@ class RenderStage:
             raise ValueError(f"views={self.views}: fitting needs at least 4")
         if not 0.0 <= self.val_fraction < 1.0:
             raise ValueError(f"val_fraction={self.val_fraction}: must be in [0, 1)")
+        if not (0.0 <= self.focal_jitter <= 0.5 and 0.0 <= self.centre_jitter <= 0.25):
+            raise ValueError(
+                f"focal_jitter={self.focal_jitter}, centre_jitter={self.centre_jitter}: "
+                "use 0 to 0.5 and 0 to 0.25"
+            )
         if self.first_seed < 0:
             raise ValueError(f"first_seed={self.first_seed}: seeds start at 0")
 
@@ -120,6 +134,11 @@ class SampleStage:
 
     def __post_init__(self) -> None:
         positive(self, "count", "views", "size", "render_samples", "frames", "shard_size")
+        if not (0.0 <= self.focal_jitter <= 0.5 and 0.0 <= self.centre_jitter <= 0.25):
+            raise ValueError(
+                f"focal_jitter={self.focal_jitter}, centre_jitter={self.centre_jitter}: "
+                "use 0 to 0.5 and 0 to 0.25"
+            )
         if self.first_seed < 0:
             raise ValueError(f"first_seed={self.first_seed}: seeds start at 0")
 

@@ -1,0 +1,156 @@
+"""What can be wrong with a drawn person, found in class maps, depth and landmarks (no Blender).
+
+Everything here reads small images of `blender.passes`; lengths in pixels refer to the sizes in
+`blender.validate` (about 3 mm a pixel from afar, 1 mm in the close-up of the face).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from blender.cameras import Cameras
+from blender.labels import LABELS
+from blender.spec_types import AvatarSpec
+
+_RIGHT_EYE, _LEFT_EYE = range(36, 42), range(42, 48)
+_FACE = range(27, 68)  # nose, eyes, mouth
+_LIPS = range(48, 60)
+# Styles through which the scalp shows as it should.
+_SHOWS_SCALP = ("bald", "buzz")
+_CLOSED = 0.45  # weight of a blink or squint from which little or nothing of an eye shows
+
+
+def islands(labels: np.ndarray, inner: str, outer: str, least: int) -> int:
+    """Pixels of class `inner` in patches of `least` or more that touch `outer` alone.
+
+    labels (H, W) uint8. Nine tenths of the patch's rim have to be `outer`.
+    """
+    patches, count = ndimage.label(labels == LABELS[inner])
+    total = 0
+    for index, where in enumerate(ndimage.find_objects(patches), 1):
+        grown = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in where)
+        patch = patches[grown] == index
+        size = int(patch.sum())
+        if size < least:
+            continue
+        rim = ndimage.binary_dilation(patch) & ~patch
+        if (labels[grown][rim] == LABELS[outer]).mean() > 0.9:
+            total += size
+    assert count >= 0
+    return total
+
+
+def floating(mask: np.ndarray) -> float:
+    """Share of a silhouette (H, W) that is not connected to its largest part (gaps of 3 px are)."""
+    parts, count = ndimage.label(ndimage.binary_dilation(mask, iterations=2))
+    if count < 2:
+        return 0.0
+    sizes = np.bincount(parts[mask], minlength=count + 1)[1:]
+    return float(1.0 - sizes.max() / max(sizes.sum(), 1))
+
+
+def polygon(points: np.ndarray, shape: tuple[int, int], margin: int) -> np.ndarray:
+    """The filled convex hull of points (P, 2) x, y as a mask, grown by `margin` pixels."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    canvas = Image.new("1", (shape[1], shape[0]))
+    try:
+        corners = points[ConvexHull(points).vertices]
+    except QhullError:  # all on one line
+        corners = points
+    ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in corners], fill=1)
+    mask = np.asarray(canvas, bool)
+    return ndimage.binary_dilation(mask, iterations=margin) if margin else mask
+
+
+def outside_box(depth: np.ndarray, cameras: Cameras) -> float:
+    """The largest coordinate (box units) of anything seen in depth (V, H, W)."""
+    view, row, column = np.nonzero(depth)
+    z = depth[view, row, column].astype(np.float64)
+    k = cameras.intrinsics[view]
+    x = (column + 0.5 - k[:, 0, 2]) / k[:, 0, 0] * z
+    y = (row + 0.5 - k[:, 1, 2]) / k[:, 1, 1] * z
+    local = np.stack([x, y, z, np.ones_like(z)], axis=1)
+    world = np.einsum("nij,nj->ni", cameras.camera_to_world[view][:, :3], local)
+    return float(np.abs(world).max()) if len(world) else np.inf
+
+
+def face_defects(spec: AvatarSpec, labels: np.ndarray, pixels: np.ndarray) -> list[str]:
+    """Defects in the close-up: labels (H, W), landmarks in it (68, 2)."""
+    found = []
+    shape = (labels.shape[0], labels.shape[1])
+    face = polygon(pixels[_FACE], shape, 0)
+    if (labels[face] == LABELS["hair"]).mean() > 0.04:
+        found.append("hair through the face")
+    if not (labels[face] > 0).mean() > 0.98:
+        found.append("hole in the face")
+    eyes = labels == LABELS["eyes"]
+    lids = polygon(pixels[_RIGHT_EYE], shape, 2) | polygon(pixels[_LEFT_EYE], shape, 2)
+    if (eyes & ~lids).sum() > max(4, 0.04 * eyes.sum()):
+        found.append("eye outside its lids")
+    shut = max((v for n, v in spec.expression.actions if "Blink" in n or "Squint" in n), default=0)
+    if eyes.sum() < 30 and shut < _CLOSED and spec.accessories.glasses == "none":
+        found.append("eyes hidden")
+    mouth = polygon(pixels[_LIPS], shape, 3)
+    out = [n for n, v in spec.expression.actions if n == "tongueOut" and v > 0]
+    for part in ("teeth",) if out else ("teeth", "tongue"):
+        if ((labels == LABELS[part]) & ~mouth).sum() > 4:
+            found.append(f"{part} through the face")
+    return found
+
+
+def missing_parts(spec: AvatarSpec, labels: np.ndarray, close: np.ndarray) -> list[str]:
+    """What the spec names and no view shows: labels (V, H, W), the close-up (H, W)."""
+
+    def seen(name: str) -> int:
+        return int((labels == LABELS[name]).sum() + (close == LABELS[name]).sum())
+
+    worn = spec.accessories
+    wanted = {"skin": 200, "clothes": 500, "brows": 10}
+    if spec.hair.style != "bald" and worn.headwear == "none":
+        wanted["hair"] = 150
+    if spec.beard.style != "none":
+        wanted["facial_hair"] = 10
+    if worn.glasses != "none":
+        wanted["glasses"] = 40
+    if worn.headwear != "none":
+        wanted["headphones" if worn.headwear == "headphones" else "headwear"] = 80
+    return [f"no {name} to be seen" for name, least in wanted.items() if seen(name) < least]
+
+
+def scalp_holes(labels: np.ndarray) -> int:
+    """Pixels of skin within the hair of one view (H, W), in patches at least 3 px wide."""
+    skin = labels == LABELS["skin"]
+    wide = np.where(skin & ~ndimage.binary_opening(skin, np.ones((3, 3))), LABELS["hair"], labels)
+    return islands(wide, "skin", "hair", 9)
+
+
+def body_defects(
+    spec: AvatarSpec, labels: np.ndarray, depth: np.ndarray, cameras: Cameras
+) -> list[str]:
+    """Defects in V views from afar: labels and depth (V, H, W)."""
+    found = []
+    hair_hides_skin = spec.hair.style not in _SHOWS_SCALP
+    if max(islands(view, "skin", "clothes", 4) for view in labels) >= 6:
+        found.append("skin through clothes")
+    if max(islands(view, "clothes", "skin", 4) for view in labels) >= 6:
+        found.append("clothes through skin")
+    if hair_hides_skin and max(map(scalp_holes, labels)) >= 25:
+        found.append("hole in the hair")
+    if max(islands(view, "hair", "headwear", 2) for view in labels) >= 6:
+        found.append("hair through headwear")
+    if max(islands(view, "skin", "headwear", 2) for view in labels) >= 6:
+        found.append("skin through headwear")
+    if max(floating(view > 0) for view in labels) > 0.004:
+        found.append("floating piece")
+    if outside_box(depth, cameras) > 1.0:
+        found.append("outside the box")
+    height = labels.shape[1]
+    head = (labels[:, : height // 2] > 0).mean(axis=(1, 2))
+    if head.min() < 0.04:
+        found.append("empty head")
+    if (labels[:, 0] > 0).any() or (labels[:, : height // 2, [0, -1]] > 0).any():
+        found.append("cropped head")
+    return found

@@ -1,0 +1,151 @@
+"""The validator finds planted defects, in class maps and real scenes, and passes sound people."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from PIL import Image
+
+from blender import BuildError
+from blender.cycles import quiet
+from blender.defects import floating, islands, scalp_holes
+from blender.labels import LABELS
+from blender.render import build
+from blender.sheets import parse_seeds, tile_sheet
+from blender.spec import AvatarSpec
+from blender.spec_face import Identity
+from blender.spec_hair import Hair
+from blender.validate import inspect_scene, kind_of, table
+
+PERSON = AvatarSpec(hair=Hair(style="short"))
+
+
+def look(cache: Path, change: str = "") -> list[str]:
+    """The defects of PERSON after `change` was done to the scene."""
+    with quiet():
+        shaped = build(PERSON, cache)
+        objects = bpy.data.objects
+        if change == "torn":
+            objects["skin"].data.vertices[500].co = (0.5, 0.0, 0.0)
+        elif change == "eye":
+            for name in ("eye_l", "eye_r"):
+                objects[name].location.y -= 0.015
+        elif change == "floating":
+            bpy.ops.mesh.primitive_ico_sphere_add(radius=0.015, location=(0.17, 0.0, 0.1))
+            bpy.context.object.pass_index = LABELS["clothes"]
+        elif change == "cut":
+            bpy.ops.mesh.primitive_ico_sphere_add(radius=0.02, location=(0.05, -0.12, -0.21))
+            bpy.context.object.pass_index = LABELS["skin"]
+        elif change == "curtain":
+            bpy.ops.mesh.primitive_plane_add(
+                size=0.05, location=(0.0, -0.09, -0.05), rotation=(np.pi / 2, 0, 0)
+            )
+            bpy.context.object.pass_index = LABELS["hair"]
+        elif change == "bald":
+            objects.remove(objects["hair"])
+    return inspect_scene(PERSON, shaped, 64)["defects"]
+
+
+def test_a_sound_person_has_no_defects(asset_cache: Path) -> None:
+    assert look(asset_cache) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "defect"),
+    [
+        ("torn", "broken mesh (skin)"),
+        ("eye", "eye outside its lids"),
+        ("floating", "floating piece"),
+        ("cut", "skin through clothes"),
+        ("curtain", "hair through the face"),
+        ("bald", "no hair to be seen"),
+    ],
+)
+def test_planted_defects_are_found(asset_cache: Path, change: str, defect: str) -> None:
+    assert defect in look(asset_cache, change)
+
+
+def test_islands_count_only_what_is_enclosed() -> None:
+    labels = np.full((20, 20), LABELS["clothes"], np.uint8)
+    labels[3:6, 3:6] = LABELS["skin"]
+    assert islands(labels, "skin", "clothes", 4) == 9
+    assert islands(labels, "skin", "clothes", 10) == 0
+    labels[:6, 3:6] = LABELS["skin"]
+    labels[0:3] = LABELS["background"]
+    assert islands(labels, "skin", "clothes", 4) == 0, "it reaches the outside"
+
+
+def test_only_wide_holes_in_hair_count() -> None:
+    labels = np.full((30, 30), LABELS["hair"], np.uint8)
+    labels[10, 5:25] = LABELS["skin"]
+    assert scalp_holes(labels) == 0, "a parting"
+    labels[10:16, 10:16] = LABELS["skin"]
+    assert scalp_holes(labels) >= 30
+
+
+def test_floating_share() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[:20, :20] = True
+    assert floating(mask) == 0
+    mask[30:34, 30:34] = True
+    assert floating(mask) == pytest.approx(16 / 416)
+
+
+def test_table_counts_people_not_texts() -> None:
+    text = table({1: ["no hair to be seen", "no brows to be seen"], 2: [], 3: ["empty head"]})
+    assert "| a part is missing | 1 | 1 |" in text
+    assert "**2 of 3 (66.7 %)**" in text
+    assert kind_of("broken mesh (skin)") == "broken mesh"
+
+
+def test_a_person_who_cannot_be_built_is_a_build_error(asset_cache: Path) -> None:
+    """Whatever goes wrong inside, the caller sees BuildError, which shards record as poison."""
+    odd = AvatarSpec(seed=7, identity=Identity(targets=(("no-such-target", 0.5),)))
+    with pytest.raises(BuildError, match="no-such-target"), quiet():
+        build(odd, asset_cache)
+    broken = AvatarSpec(seed=7)
+    object.__setattr__(broken.clothes, "rgb", "red")
+    with pytest.raises(BuildError, match="avatar 7 cannot be built"), quiet():
+        build(broken, asset_cache)
+
+
+def test_seeds_are_parsed() -> None:
+    assert parse_seeds("0:3") == [0, 1, 2]
+    assert parse_seeds("7") == [7]
+    assert parse_seeds("1,5:7, 9") == [1, 5, 6, 9]
+    for bad in ("x", "3:3", "-1", "5:2", "", ":3", "0:9999999", "1:2:3"):
+        with pytest.raises(ValueError, match="use 0:48"):
+            parse_seeds(bad)
+
+
+def test_sheet_has_room_for_words() -> None:
+    tiles = [np.zeros((64, 64, 3), np.uint8)] * 5
+    assert tile_sheet(tiles, 2).size == (128, 192)
+    assert tile_sheet(tiles, 5, ["a b"] * 5).size[1] > 64
+
+
+def run(*words: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipelines.cli", *words, "--cache-dir", str(cache)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_gallery_draws_a_sheet(asset_cache: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "g.png"
+    words = ("gallery", "--seeds", "0:2", "--size", "48", "--samples", "1", "--out", str(out))
+    done = run(*words, cache=asset_cache)
+    assert done.returncode == 0, done.stderr
+    assert "2 people" in done.stdout
+    image = np.asarray(Image.open(out).convert("RGB"))
+    assert image.shape[1] == 96
+    assert (image[:48] < 200).any(axis=-1).mean() > 0.15
+
+
+def test_gallery_names_a_bad_seed(tmp_path: Path) -> None:
+    done = run("gallery", "--seeds", "9:3", cache=tmp_path)
+    assert done.returncode == 2
+    assert "use 0:48" in done.stderr and "Traceback" not in done.stderr
