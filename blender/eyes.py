@@ -13,8 +13,8 @@ from blender.spec_types import AvatarSpec, linear
 from blender.streams import generator
 
 _SCALE = 0.985  # of the helper eyes' radius
-_BULGE = 0.09  # of the radius, at the middle of the cornea
-_IRIS = 0.485  # radians from the gaze axis to the iris's edge
+_BULGE = 0.055  # of the radius, at the middle of the cornea
+_IRIS = 0.40  # radians from the gaze axis to the iris's edge
 _SEGMENTS = 64
 _SCLERA = (0.86, 0.82, 0.79)  # sRGB
 
@@ -67,13 +67,17 @@ def _eye_colours(
     fibres = sum(
         rng.uniform(0.3, 1.0) * np.cos(k * phi + rng.uniform(0, 2 * np.pi)) for k in range(9, 27, 3)
     )
-    iris = np.array(linear(spec.eyes.rgb))
+    iris = np.array(linear(spec.eyes.rgb)) * 0.85
     pupil = spec.eyes.pupil
     t = np.clip((r - pupil) / (1 - pupil), 0, 1)
-    bright = (1.3 - 0.55 * t) * (1 + 0.14 * fibres / 1.6 * np.sin(np.pi * t))
-    ring = np.exp(-0.5 * ((t - 0.18) / 0.14) ** 2)[:, None]
-    colour = iris * bright[:, None] * (1 + ring * (0.35, 0.18, -0.05))
-    colour = colour * (1 - 0.75 * np.clip((t - 0.80) / 0.2, 0, 1))[:, None]
+    crypts = np.cos(3 * phi + rng.uniform(0, 6)) * np.cos(5 * phi + rng.uniform(0, 6))
+    bright = (1.15 - 0.35 * t) * (1 + (0.16 * fibres / 1.6 + 0.10 * crypts) * np.sin(np.pi * t))
+    # A warm collar about the pupil, wider in some people; a dark limbal ring outside.
+    wide = rng.uniform(0.10, 0.24)
+    collar = np.exp(-0.5 * ((t - 0.10 - 0.04 * crypts) / wide) ** 2) * rng.uniform(0.4, 1.3)
+    colour = iris * bright[:, None] * (1 + collar[:, None] * (0.40, 0.16, -0.20))
+    limbal = np.clip((t - 0.74) / 0.26, 0, 1) ** 1.5 * rng.uniform(0.75, 0.95)
+    colour = colour * (1 - limbal)[:, None]
     sclera = np.array(linear(_SCLERA)) * np.ones((len(r), 1))
     # Towards the corners the white reddens.
     red = np.clip((np.abs(direction[:, 0]) - 0.45) / 0.5, 0, 1)[:, None]
@@ -89,6 +93,17 @@ def _looking(yaw: float, pitch: float) -> np.ndarray:
     forward = np.array([np.sin(a) * np.cos(b), -np.cos(a) * np.cos(b), np.sin(b)])
     right = np.array([np.cos(a), np.sin(a), 0.0])
     return np.stack([right, np.cross(forward, right), forward], axis=1)
+
+
+def _lid_shade(world: np.ndarray, shaped: Shaped, side: str, centre: np.ndarray) -> np.ndarray:
+    """Light (N,) that the lids and lashes leave on an eye's points (N, 3), about 0.45 .. 1."""
+    out = np.ones(len(world))
+    for strip, reach, depth in (("2", 0.19, 0.58), ("1", 0.10, 0.30)):
+        lid = shaped.vertices[np.unique(shaped.quads[f"lash_{side}_{strip}"])]
+        edge = lid[np.linalg.norm(lid - centre, axis=1) < 1.13 * shaped.eye_radius]
+        gap = np.linalg.norm(world[:, None] - edge[None], axis=2).min(axis=1)
+        out *= 1 - depth * np.exp(-((gap / (reach * shaped.eye_radius)) ** 2))
+    return out
 
 
 def eye_material() -> bpy.types.Material:
@@ -110,6 +125,7 @@ def build_eyes(spec: AvatarSpec, shaped: Shaped) -> list[bpy.types.Object]:
     for side, centre in zip("lr", shaped.eye_centres, strict=True):
         unit, triangles, colours = eye_mesh(spec, side)
         world = unit @ turn.T * (shaped.eye_radius * _SCALE) + centre
+        colours[:, :3] *= _lid_shade(world, shaped, side, centre)[:, None]
         ball = make_object(f"eye_{side}", world, triangles, {"albedo": colours}, material)
         ball.pass_index = LABELS["eyes"]
         out.append(ball)

@@ -8,17 +8,18 @@ from mathutils import Vector
 from mathutils.geometry import delaunay_2d_cdt
 
 from blender.body import Body, Shaped, bust_level, bust_outline
+from blender.clothing import hem_colours
 from blender.eyes import build_eyes
 from blender.labels import LABELS
 from blender.light_rigs import Light
 from blender.lighting import build_lights
 from blender.mesh_cut import clip, triangulate
 from blender.meshes import make_object, subdivide
-from blender.skin import freckle_mask, paint, plain_material, skin_material
-from blender.spec_types import AvatarSpec, linear
+from blender.mouth import build_mouth
+from blender.skin import paint, plain_material, skin_material
+from blender.spec_types import AvatarSpec
 from blender.wear import build_wear
 
-_TEETH, _TONGUE = (0.90, 0.87, 0.81), (0.70, 0.36, 0.36)
 _HEM = 0.012  # m from the bust's outline
 
 
@@ -33,7 +34,7 @@ def build_scene(
     shaped = body.shape(spec)
     build_skin(spec, shaped, subdivision)
     build_eyes(spec, shaped)
-    _build_mouth(shaped)
+    build_mouth(spec, shaped)
     for worn in build_wear(spec, shaped):
         if worn.name not in bpy.context.scene.collection.objects:
             bpy.context.scene.collection.objects.link(worn)
@@ -58,18 +59,26 @@ def build_skin(spec: AvatarSpec, shaped: Shaped, levels: int) -> None:
     data, triangles, on_cut = clip(bust_level(fine[:, :3]), triangulate(quads), fine)
     npos = data[:, 3:6]
     attributes = paint(npos, {"lips": data[:, 6], "mouth": data[:, 7]}, spec)
-    attributes |= {"npos": npos, "freckle": freckle_mask(npos)}
+    attributes |= {"npos": npos}
     # Under the hem the skin takes the colour of the cloth, so that no gap between them shows.
-    hem = bust_level(data[:, :3]) < _HEM
-    attributes["albedo"][hem, :3] = linear(spec.clothes.rgb)
+    cloth = hem_colours(npos, spec.clothes)
+    hem = (bust_level(data[:, :3]) < _HEM) & (cloth[:, 3] > 0)
+    attributes["albedo"][hem, :3] = cloth[hem, :3]
     attributes |= {"lips": data[:, 6], "mouth": data[:, 7]}
     skin = make_object("skin", data[:, :3], triangles, attributes, skin_material(spec))
     skin.pass_index = LABELS["skin"]
     faces = bust_floor(data[:, :3], triangles, on_cut)
-    used, local = np.unique(faces, return_inverse=True)
+    bare = (cloth[faces, 3] == 0).all(axis=1)  # the cut of an arm that no sleeve covers
     floor = plain_material("floor", spec.clothes.rgb, 0.9)
-    closed = make_object("floor", data[used, :3], local.reshape(-1, 3), material=floor)
-    closed.pass_index = LABELS["clothes"]
+    flesh = skin.data.materials[0]
+    for part, label, material in (
+        (faces[~bare], "clothes", floor),
+        (faces[bare], "skin", flesh),
+    ):
+        used, local = np.unique(part, return_inverse=True)
+        kept = {name: values[used] for name, values in attributes.items()}
+        closed = make_object("floor", data[used, :3], local.reshape(-1, 3), kept, material)
+        closed.pass_index = LABELS[label]
 
 
 def bust_floor(points: np.ndarray, triangles: np.ndarray, on_cut: np.ndarray) -> np.ndarray:
@@ -108,12 +117,3 @@ def bust_floor(points: np.ndarray, triangles: np.ndarray, on_cut: np.ndarray) ->
     inward = normal[:, 0] * middle[:, 0] + normal[:, 2] * middle[:, 2] < 0
     filled[inward] = filled[inward][:, ::-1]
     return filled
-
-
-def _build_mouth(shaped: Shaped) -> None:
-    teeth = plain_material("teeth", _TEETH, 0.25, coat=0.6, subsurface=0.2)
-    tongue = plain_material("tongue", _TONGUE, 0.35, coat=0.4, subsurface=0.2)
-    for part, material in (("teeth_upper", teeth), ("teeth_lower", teeth), ("tongue", tongue)):
-        points, quads = subdivide(shaped.quads[part], shaped.vertices)
-        made = make_object(part, points, quads, material=material)
-        made.pass_index = LABELS["tongue" if part == "tongue" else "teeth"]

@@ -18,9 +18,13 @@ _SIDED = {
     "eyes": """eye-corner1 down up; eye-corner2 down up; eye-height1 decr incr;
         eye-height2 decr incr; eye-height3 decr incr; eye-scale decr incr; eye-eyefold down up;
         eye-eyefold-angle down up; eye-bag decr incr; eye-bag-height decr incr;
-        eye-push1 in out; eye-push2 in out; eye-trans down up; eye-epicanthus in out""",
+        eye-push1 in out; eye-push2 in out; eye-trans down up; eye-epicanthus in out;
+        eye-eyefold concave convex""",
 }
 _WHOLE = {
+    "asym": """asym-jaw-1 l r; asym-jaw-2 l r; asym-jaw-3 l r; asym-mouth-1 l r;
+        asym-mouth-2 l r; asym-nose-1 l r; asym-nose-2 l r; asym-nose-3 l r; asym-cheek-1 l r;
+        asym-cheek-2 l r; asym-brown-1 l r; asym-brown-2 l r""",
     "chin": """chin-jaw-drop decr incr; chin-height decr incr; chin-prominent decr incr;
         chin-bones decr incr; chin-width decr incr; chin-prognathism decr incr""",
     "eyebrows": """eyebrows-angle down up; eyebrows-trans down up;
@@ -28,13 +32,16 @@ _WHOLE = {
     "forehead": """forehead-temple decr incr; forehead-trans backward forward;
         forehead-scale-vert decr incr; forehead-nubian decr incr""",
     "head": """head-fat decr incr; head-scale-vert decr incr; head-scale-horiz decr incr;
-        head-back-scale-depth decr incr; head-age decr incr""",
+        head-back-scale-depth decr incr; head-age decr incr; head rectangular round;
+        head square oval; head triangular invertedtriangular""",
     "mouth": """mouth-lowerlip-height decr incr; mouth-lowerlip-volume decr incr;
         mouth-lowerlip-width decr incr; mouth-upperlip-height decr incr;
         mouth-upperlip-volume decr incr; mouth-upperlip-width decr incr;
         mouth-scale-horiz decr incr; mouth-scale-vert decr incr; mouth-cupidsbow decr incr;
         mouth-cupidsbow-width decr incr; mouth-angles down up; mouth-trans down up;
-        mouth-laugh-lines in out; mouth-philtrum-volume decr incr""",
+        mouth-laugh-lines in out; mouth-philtrum-volume decr incr; mouth-dimples in out;
+        mouth-upperlip-ext down up; mouth-upperlip-middle down up; mouth-lowerlip-ext down up;
+        mouth-lowerlip-middle down up""",
     "neck": """neck-scale-horiz decr incr; neck-scale-vert decr incr; neck-scale-depth decr incr;
         neck-back-scale-depth decr incr""",
     "nose": """nose-scale-vert decr incr; nose-scale-horiz decr incr; nose-scale-depth decr incr;
