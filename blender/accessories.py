@@ -5,10 +5,14 @@ from __future__ import annotations
 import bpy
 
 from blender.accessory_glasses import build_glasses
+from blender.accessory_hats import HATS, build_hat
 from blender.accessory_head import head_of
+from blender.accessory_hijab import build_hijab
+from blender.accessory_wraps import WRAPS, build_headphones, build_wrap
 from blender.figure import Figure
 from blender.hair_collide import Collider
 from blender.spec_types import AvatarSpec
+from blender.streams import generator
 
 
 def build_accessories(spec: AvatarSpec, figure: Figure, person: Collider) -> list[bpy.types.Object]:
@@ -21,4 +25,13 @@ def build_accessories(spec: AvatarSpec, figure: Figure, person: Collider) -> lis
     head = head_of(figure)
     if worn.glasses != "none":
         out += build_glasses(worn, head)
+    if worn.headwear in HATS:
+        out += build_hat(worn, head)
+    elif worn.headwear in WRAPS:
+        out += build_wrap(worn, head)
+    elif worn.headwear == "hijab":
+        side = -1.0 if generator(spec.seed, "hijab").random() < 0.5 else 1.0
+        out += build_hijab(worn, head, person, side)
+    elif worn.headwear == "headphones":
+        out += build_headphones(worn, head)
     return out

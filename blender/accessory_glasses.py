@@ -70,7 +70,7 @@ def fit(head: Head, frame: Frame) -> Front:
         front = Front(np.array([0.0, head.eye_y, near]), middle, tilt)
         for _ in range(8):
             short = max(_GAP - head.clearance(front.place(rim)).min(), 0.0)
-            front = replace(front, origin=front.origin + [0.0, 0.0, 0.95 * short])
+            front.origin[2] += 0.95 * short
         if best is None or front.origin[2] < best.origin[2] - 0.1:
             best = front
     assert best is not None

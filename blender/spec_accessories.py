@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-
 from blender.spec_base import Rgb, choices, within
 from blender.spec_face import Identity
 from blender.spec_hair import Hair
