@@ -62,3 +62,9 @@ class AvatarSpec:
         from blender.spec_text import caption
 
         return caption(self)
+
+    def captions(self) -> list[str]:
+        """`caption` and five paraphrases of it, the last two partial; always the same ones."""
+        from blender.spec_text import captions
+
+        return captions(self)
