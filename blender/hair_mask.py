@@ -94,30 +94,96 @@ def rooting(npos: np.ndarray, part: float | None, recede: float = 0.0) -> np.nda
 # The middle line of a brow from the nose outwards, cm: x, y, half height, combing angle (degrees).
 BROW = np.array(
     [
-        (1.15, 1.75, 0.28, 78), (1.6, 1.95, 0.40, 60), (2.4, 2.20, 0.42, 32), (3.3, 2.45, 0.38, 14),
-        (4.2, 2.55, 0.30, -2), (5.0, 2.25, 0.20, -16), (5.7, 1.75, 0.08, -24),
+        (1.15, 2.05, 0.26, 74), (1.6, 2.18, 0.38, 58), (2.4, 2.38, 0.40, 34), (3.3, 2.58, 0.36, 16),
+        (4.2, 2.62, 0.29, -2), (5.0, 2.30, 0.19, -16), (5.7, 1.80, 0.08, -24),
     ]
 )  # fmt: skip
 
 
-def brow_density(npos: np.ndarray, thickness: float = 1.0) -> np.ndarray:
-    """Weight (N,) of brow hair; `thickness` scales the height of the band."""
+def brow_density(npos: np.ndarray, thickness: float = 1.0, arch: float = 0.0) -> np.ndarray:
+    """Weight (N,) of brow hair; `thickness` scales the band's height, `arch` (-1..1) bends it."""
     x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
-    middle = np.interp(x, BROW[:, 0], BROW[:, 1])
+    middle = np.interp(x, BROW[:, 0], BROW[:, 1]) + arch * _bend(x)
     half = np.interp(x, BROW[:, 0], BROW[:, 2]) * thickness
-    band = smoothstep(1.0, 0.45, np.abs(y - middle) / half)
-    return band * smoothstep(1.0, 1.35, x) * smoothstep(5.9, 5.2, x) * smoothstep(9.0, 10.0, z)
+    band = smoothstep(1.1, 0.25, np.abs(y - middle) / half)
+    inner = 0.35 + 0.65 * smoothstep(1.1, 2.4, x)  # thinner where it begins
+    band = band * inner * smoothstep(1.0, 1.4, x)
+    return band * smoothstep(5.9, 5.0, x) * smoothstep(9.0, 10.0, z)
 
 
-def beard_density(npos: np.ndarray) -> np.ndarray:
-    """Weight (N,) of a full beard: moustache, chin, jaw, sideburns and the upper throat."""
+def _bend(x: np.ndarray) -> np.ndarray:
+    """What an arch adds to a brow's height (N,), cm: up in its outer half, down at both ends."""
+    return 0.34 * np.exp(-(((x - 3.9) / 1.0) ** 2)) - 0.12
+
+
+def _line(x: np.ndarray, knots: tuple[tuple[float, float], ...]) -> np.ndarray:
+    table = np.array(knots)
+    return np.interp(x, table[:, 0], table[:, 1])
+
+
+_CHEEK = ((2.0, -5.5), (3.2, -6.4), (4.6, -6.6), (5.8, -5.4), (6.6, -2.6), (7.4, 0.3))
+_BOXED = ((2.0, -5.6), (3.2, -7.2), (4.6, -7.8), (5.6, -7.0), (6.5, -3.6), (7.2, 0.3))
+_JAW = ((0.0, -11.2), (2.0, -10.9), (3.6, -9.9), (4.8, -8.6), (5.8, -6.9), (6.6, -4.4), (7.2, 0.0))
+
+
+def _full(npos: np.ndarray, edge: tuple[tuple[float, float], ...] = _CHEEK) -> np.ndarray:
+    """Cheeks below `edge`, jaw, chin and the upper throat; the moustache with them."""
     x, y, z = np.abs(npos[:, 0]), npos[:, 1], npos[:, 2]
     wobble = 0.2 * ripple(npos, 1.7)
-    # The upper edge falls from the ear's front to below the corner of the mouth's height.
-    cheek = np.interp(x, [2.0, 3.2, 4.6, 5.8, 6.6, 7.4], [-5.5, -6.4, -6.6, -5.4, -2.6, 0.3])
-    out = smoothstep(0.6, -0.6, y - cheek + wobble)
+    soft = 0.6 if edge is _CHEEK else 0.3
+    out = smoothstep(soft, -soft, y - _line(x, edge) + wobble)
     out = out * smoothstep(-13.2, -11.6, y + wobble)  # the lower edge, under the jaw
-    out = out * smoothstep(5.6, 6.6, z + 0.3 * np.maximum(-y - 8.0, 0.0))
+    return out * smoothstep(5.6, 6.6, z + 0.3 * np.maximum(-y - 8.0, 0.0))
+
+
+def _moustache(x: np.ndarray, y: np.ndarray, reach: float = 3.0) -> np.ndarray:
+    return smoothstep(-7.3, -6.7, y) * smoothstep(reach + 0.4, reach - 0.3, x + 0.5 * (y + 6.0))
+
+
+def _chin(x: np.ndarray, y: np.ndarray, width: float) -> np.ndarray:
+    return smoothstep(-8.5, -9.1, y) * smoothstep(width + 0.4, width - 0.3, x)
+
+
+def _soul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    drop = np.clip((-8.3 - y) / 1.5, 0.0, 1.0)
+    band = smoothstep(-8.2, -8.5, y) * smoothstep(-10.0, -9.5, y)
+    return band * smoothstep(0.95, 0.6, x + 0.35 * drop)
+
+
+def beard_density(npos: np.ndarray, style: str = "full") -> np.ndarray:
+    """Weight (N,) of a beard of `style`; zero everywhere for 'none'.
+
+    Raises ValueError for a style that is not known.
+    """
+    x, y = np.abs(npos[:, 0]), npos[:, 1]
+    if style == "none":
+        return np.zeros(len(npos))
+    if style in ("stubble", "full", "long"):
+        out = _full(npos)
+    elif style == "boxed":
+        out = _full(npos, _BOXED)
+    elif style in ("moustache", "handlebar"):
+        out = _full(npos) * _moustache(x, y)
+    elif style == "goatee":
+        out = _full(npos) * np.maximum(_chin(x, y, 2.1), _soul(x, y))
+    elif style == "vandyke":
+        parts = np.maximum(_chin(x, y, 1.7), _soul(x, y))
+        out = _full(npos) * np.maximum(parts, _moustache(x, y, 2.7))
+    elif style == "circle":
+        corner = smoothstep(2.2, 2.5, x) * smoothstep(3.6, 3.2, x) * smoothstep(-5.7, -6.4, y)
+        corner = corner * smoothstep(-9.8, -9.2, y)
+        parts = np.maximum(_chin(x, y, 3.1), corner)
+        out = _full(npos) * np.maximum(np.maximum(parts, _soul(x, y)), _moustache(x, y))
+    elif style == "soulpatch":
+        out = _full(npos) * _soul(x, y)
+    elif style == "mutton":
+        end = smoothstep(3.1, 3.7, x + 0.4 * (y + 8.0))  # the chin stays bare
+        out = _full(npos) * end * smoothstep(-11.6, -10.8, y)
+    elif style == "chinstrap":
+        band = np.abs(y - _line(x, _JAW)) + 0.12 * ripple(npos, 1.7)
+        out = _full(npos) * smoothstep(1.15, 0.75, band)
+    else:
+        raise ValueError(f"beard {style!r} is unknown; use one of spec_hair.BeardStyle")
     return out * (1.0 - lip_weight(npos)) * (1.0 - 0.75 * _soul_gap(x, y))
 
 
