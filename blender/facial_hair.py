@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from blender.figure import Figure, face_normals
+from blender.hair_collide import Collider
 from blender.hair_mask import BROW, beard_density, brow_density, smoothstep
 from blender.hair_scalp import subdivide
 
@@ -32,8 +35,9 @@ def scatter(
 
     `per_area` candidates a square metre; the caller thins them with the exact density.
     """
-    patch = figure.skin[(density[figure.skin] > 0).any(axis=1)]
-    patch = figure.skin[np.isin(figure.skin, np.unique(patch)).any(axis=1)]
+    near = np.zeros(len(density), bool)
+    near[figure.skin[(density[figure.skin] > 0).any(axis=1)]] = True
+    patch = figure.skin[near[figure.skin].any(axis=1)]
     points, quads, npos, _ = subdivide(figure.vertices, patch, figure.npos, 1)
     a, b, c, d = (points[quads[:, k]] for k in range(4))
     area = np.linalg.norm(np.cross(c - a, d - b), axis=1) / 2
@@ -60,22 +64,24 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
-def brow_strands(figure: Figure, rng: np.random.Generator, thickness: float = 1.0) -> np.ndarray:
+def brow_strands(
+    figure: Figure, rng: np.random.Generator, thickness: float = 1.0, arch: float = 0.0
+) -> np.ndarray:
     """Both brows (M, 5, 3), metres: short hairs that lie along the band and turn outwards."""
-    rough = smoothstep(1.2, 0.8, np.abs(figure.npos[:, 1] - 2.1) / 1.6) * (figure.npos[:, 2] > 9)
+    rough = smoothstep(1.2, 0.8, np.abs(figure.npos[:, 1] - 2.2) / 1.6) * (figure.npos[:, 2] > 9)
     rough = rough * (np.abs(figure.npos[:, 0]) < 6.6)
     roots, normals, npos = scatter(figure, rough, 1_600_000, rng)
-    keep = brow_density(npos, thickness) > rng.random(len(npos))
+    keep = brow_density(npos, thickness, arch) > rng.random(len(npos))
     roots, normals, npos = roots[keep], normals[keep], npos[keep]
     side = np.where(npos[:, 0] > 0, 1.0, -1.0)
     angle = np.radians(
-        np.interp(np.abs(npos[:, 0]), BROW[:, 0], BROW[:, 3]) + rng.normal(0, 9, len(npos))
+        np.interp(np.abs(npos[:, 0]), BROW[:, 0], BROW[:, 3]) + rng.normal(0, 11, len(npos))
     )
     flat = np.stack([side * np.cos(angle), np.sin(angle), np.zeros(len(npos))], axis=1)
     comb = flat @ figure.frame.axes.T
     comb = _unit(comb - (comb * normals).sum(axis=1, keepdims=True) * normals)
-    lengths = rng.uniform(0.0045, 0.0075, len(npos))
-    start = _unit(comb + 0.45 * normals)
+    lengths = rng.uniform(0.0040, 0.0070, len(npos))
+    start = _unit(comb + 0.30 * normals)
     return _strands(roots, start, _unit(comb - 0.10 * normals), lengths, 5)
 
 
@@ -101,39 +107,101 @@ def lash_strands(figure: Figure, rng: np.random.Generator, length: float = 1.0) 
     return np.concatenate(out)
 
 
+@dataclass(frozen=True)
+class Beard:
+    """What a beard style asks of its strands."""
+
+    cheek: float  # m, length on cheeks and sideburns
+    chin: float  # m, length at the chin
+    lip: float  # m, length of the moustache
+    per_area: float = 900_000.0  # candidate strands a square metre
+    radius: float = 0.00026  # m
+    points: int = 6  # a strand
+    away: float = 0.9  # how much the moustache is combed to the sides
+
+
+BEARDS: dict[str, Beard] = {
+    "stubble": Beard(0.0016, 0.0018, 0.0016, 700_000.0, 0.00016, 3, 0.3),
+    "full": Beard(0.009, 0.019, 0.010),
+    "long": Beard(0.018, 0.075, 0.014, 800_000.0, 0.00028, 12),
+    "boxed": Beard(0.0060, 0.0085, 0.0070),
+    "moustache": Beard(0.0, 0.0, 0.010),
+    "handlebar": Beard(0.0, 0.0, 0.016, 1_300_000.0, 0.00026, 8, 1.6),
+    "goatee": Beard(0.0, 0.014, 0.0),
+    "vandyke": Beard(0.0, 0.018, 0.011, away=1.2, points=8),
+    "circle": Beard(0.008, 0.012, 0.009),
+    "soulpatch": Beard(0.0, 0.007, 0.0),
+    "mutton": Beard(0.014, 0.014, 0.0),
+    "chinstrap": Beard(0.0055, 0.0075, 0.0),
+}
+
+
 def beard_strands(
-    figure: Figure, rng: np.random.Generator, style: str, length: float = 1.0
+    figure: Figure,
+    rng: np.random.Generator,
+    style: str,
+    length: float = 1.0,
+    person: Collider | None = None,
 ) -> np.ndarray:
-    """A beard (M, 5, 3), metres, of style 'stubble' or 'full'; raises ValueError otherwise."""
-    if style not in ("stubble", "full"):
-        raise ValueError(f"beard {style!r} is unknown; use 'none', 'stubble' or 'full'")
-    full = style == "full"
-    rough = beard_density(figure.npos)
-    roots, normals, npos = scatter(figure, rough, 900_000 if full else 700_000, rng)
-    keep = beard_density(npos) > rng.random(len(npos)) * (1.0 if full else 1.15)
-    roots, normals, npos = roots[keep], normals[keep], npos[keep]
-    comb = _unit(_beard_comb(npos, full) @ figure.frame.axes.T + rng.normal(0, 0.16, roots.shape))
-    if not full:
-        lengths = rng.uniform(0.0012, 0.0022, len(npos)) * length
+    """A beard (M, P, 3), metres; raises ValueError for a style that is not in BEARDS.
+
+    With `person` it lies on the clothes, and nothing grows under them.
+    """
+    if style not in BEARDS:
+        raise ValueError(f"beard {style!r} is unknown; use 'none' or one of {', '.join(BEARDS)}")
+    look = BEARDS[style]
+    roots, normals, npos = scatter(figure, beard_density(figure.npos), look.per_area, rng)
+    density = beard_density(npos, style)
+    keep = density > rng.random(len(npos)) * 1.1
+    if person is not None:
+        keep &= person.distance(roots) > -0.0015
+    roots, normals, npos, density = roots[keep], normals[keep], npos[keep], density[keep]
+    lip = _lip_share(npos)
+    comb = _beard_comb(npos, lip, look) @ figure.frame.axes.T
+    comb = _unit(_unit(comb) + rng.normal(0, 0.16, roots.shape))
+    if style == "stubble":
+        lengths = rng.uniform(0.7, 1.25, len(npos)) * look.chin * length
         return _strands(roots, _unit(normals + 0.6 * comb), _unit(comb + 0.4 * normals), lengths, 3)
+    lengths = _beard_lengths(npos, lip, look) * rng.uniform(0.7, 1.1, len(npos)) * length
+    lengths = lengths * (0.35 + 0.65 * density)  # shorter towards the outline
+    # Hairs of the moustache end above the lips.
+    low = (np.maximum(npos[:, 1] + 6.35, 0.0) * 0.008 + 0.0022) / (0.35 + 0.5 / look.away)
+    lengths = np.where(lip > 0.5, np.minimum(lengths, low * (1 + np.abs(npos[:, 0]))), lengths)
+    end = _unit(comb - 0.15 * normals)
+    if style == "handlebar":
+        end = _unit(
+            end + 1.3 * smoothstep(1.6, 3.0, np.abs(npos[:, 0]))[:, None] * figure.frame.axes[:, 1]
+        )
+    out = _strands(roots, _unit(0.75 * normals + comb), end, lengths, look.points)
+    if person is None:
+        return out
+    return person.push_out(out, np.minimum(np.arange(look.points) * 0.0006, 0.002)[None])
+
+
+def _lip_share(npos: np.ndarray) -> np.ndarray:
+    """1 where hair belongs to the moustache (N,)."""
+    return smoothstep(-7.4, -6.4, npos[:, 1]) * smoothstep(3.6, 2.6, np.abs(npos[:, 0]))
+
+
+def _beard_lengths(npos: np.ndarray, lip: np.ndarray, look: Beard) -> np.ndarray:
+    """Lengths (N,) in metres before chance."""
     x, y = np.abs(npos[:, 0]), npos[:, 1]
-    chin = smoothstep(6.0, 2.0, x) * smoothstep(-8.0, -11.0, y)
-    moustache = smoothstep(-7.4, -6.4, y) * smoothstep(3.4, 2.4, x)
-    side = smoothstep(-7.0, -2.0, y)
-    lengths = 0.009 + 0.010 * chin - 0.002 * moustache - 0.005 * side * (1 - moustache)
-    lengths = lengths * rng.uniform(0.75, 1.1, len(npos)) * length
-    edge = 0.35 + 0.65 * np.minimum(beard_density(npos), 1.0)  # shorter towards the outline
-    start = _unit(0.75 * normals + comb)
-    return _strands(roots, start, _unit(comb - 0.15 * normals), lengths * edge, 6)
+    chin = smoothstep(6.4, 1.5, x) * smoothstep(-7.6, -11.0, y)
+    if look.cheek == 0:
+        chin = np.ones(len(npos))
+    side = 1.0 - 0.45 * smoothstep(-7.0, -2.0, y)
+    out = look.cheek * side * (1 - chin) + look.chin * chin
+    return out * (1 - lip) + look.lip * lip
 
 
-def _beard_comb(npos: np.ndarray, full: bool) -> np.ndarray:
+def _beard_comb(npos: np.ndarray, lip: np.ndarray, look: Beard) -> np.ndarray:
     """Combing directions (N, 3) in head axes: down, the moustache to the sides."""
     side = np.where(npos[:, 0] > 0, 1.0, -1.0)
-    moustache = smoothstep(-7.4, -6.4, npos[:, 1]) * smoothstep(3.6, 2.6, np.abs(npos[:, 0]))
     under = smoothstep(-10.5, -12.0, npos[:, 1])
+    long = look.chin > 0.003
     out = np.zeros_like(npos)
-    out[:, 0] = side * (0.9 * moustache - (0.15 if full else 0.0))
-    out[:, 1] = -1.0 + 0.45 * moustache
+    # Long beards come to a point.
+    out[:, 0] = side * look.away * lip - (1 - lip) * (0.05 if long else 0.0) * npos[:, 0]
+    out[:, 1] = -1.0 + 0.45 * lip
     out[:, 2] = 0.35 * under + 0.1
     return out

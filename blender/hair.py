@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from blender.clothing_mesh import GarmentMesh
-from blender.facial_hair import beard_strands, brow_strands, lash_strands
+from blender.facial_hair import BEARDS, beard_strands, brow_strands, lash_strands
 from blender.figure import Figure
 from blender.hair_collide import Collider, make_collider
 from blender.hair_finish import LOWEST, finish, flatten, squeeze
@@ -172,21 +172,21 @@ def _tied(
     return out
 
 
-def face_hair(figure: Figure, spec: AvatarSpec) -> list[Strands]:
-    """Brows, lashes and, where there is one, the beard."""
+def face_hair(figure: Figure, spec: AvatarSpec, person: Collider | None = None) -> list[Strands]:
+    """Brows, lashes and, where there is one, the beard, which lies on `person`."""
     rng = generator(spec.seed, "brows")
-    points = brow_strands(figure, rng, spec.brows.thickness)
+    points = brow_strands(figure, rng, spec.brows.thickness, spec.brows.arch)
     points = points[rng.random(len(points)) < min(spec.brows.density / 1.5, 1.0)]
     colours = strand_colours(linear(spec.brows.rgb), spec.hair.grey * 0.6, len(points), rng)
-    out = [Strands("brows", points, colours, 0.00022, 0.3, 0.6)]
+    out = [Strands("brows", points, colours, 0.00018, 0.3, 0.6)]
     points = lash_strands(figure, generator(spec.seed, "lashes"))
     dark = np.tile(_LASH_RGB, (len(points), 1))
     out.append(Strands("lashes", points, dark, 0.00020, 0.2, 0.6))
     if spec.beard.style != "none":
         rng = generator(spec.seed, "beard")
-        points = beard_strands(figure, rng, spec.beard.style, spec.beard.length)
+        points = beard_strands(figure, rng, spec.beard.style, spec.beard.length, person)
         colours = strand_colours(linear(spec.beard.rgb), spec.beard.grey, len(points), rng)
-        radius = 0.00028 if spec.beard.style == "full" else 0.00016
+        radius = BEARDS[spec.beard.style].radius
         out.append(Strands("beard", points, colours, radius, 0.4, 0.6))
     return out
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender.hair_collide import Collider
-from blender.hair_mask import ripple, smoothstep
+from blender.hair_mask import hairline_height, ripple, smoothstep
 from blender.hair_styles import Style
 
 WHORL = np.array([0.0, -0.5])  # cm, x and z of the crown's whorl
@@ -49,7 +49,9 @@ def fit_head_frame(template: np.ndarray, world: np.ndarray) -> HeadFrame:
 def face_shadow(t: np.ndarray) -> np.ndarray:
     """1 in the space in front of the face (template cm), where no long strand belongs."""
     width = smoothstep(7.4, 6.0, np.abs(t[..., 0]))
-    return width * smoothstep(8.6, 10.2, t[..., 2]) * smoothstep(7.4, 6.4, t[..., 1])
+    line = hairline_height(t.reshape(-1, 3)).reshape(t.shape[:-1])
+    below = smoothstep(-0.4, -1.3, t[..., 1] - line)
+    return width * smoothstep(8.6, 10.2, t[..., 2]) * below
 
 
 def throat_shadow(t: np.ndarray) -> np.ndarray:

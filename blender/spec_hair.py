@@ -17,7 +17,10 @@ HairStyle = Literal[
     "wavy", "fringe", "shag", "bun", "topknot", "spacebuns", "ponytail", "pigtails", "braids",
     "cornrows", "locs",
 ]  # fmt: skip
-BeardStyle = Literal["none", "stubble", "full"]
+BeardStyle = Literal[
+    "none", "stubble", "full", "long", "boxed", "moustache", "handlebar", "goatee", "vandyke",
+    "circle", "soulpatch", "mutton", "chinstrap",
+]  # fmt: skip
 
 # What captions call them; {c} is the colour. The first is the usual one.
 HAIR_WORDS: dict[HairStyle, tuple[str, ...]] = {
@@ -55,8 +58,20 @@ HAIR_WORDS: dict[HairStyle, tuple[str, ...]] = {
     "locs": ("{c} locs", "{c} dreadlocks"),
 }  # fmt: skip
 BEARD_WORDS: dict[BeardStyle, tuple[str, ...]] = {
-    "none": ("",), "stubble": ("stubble",), "full": ("a full beard",),
-}  # fmt: skip
+    "none": ("",),
+    "stubble": ("stubble", "an unshaven chin", "designer stubble"),
+    "full": ("a full beard", "a beard", "a thick beard"),
+    "long": ("a long beard", "a long full beard"),
+    "boxed": ("a short beard", "a neatly trimmed beard", "a short boxed beard"),
+    "moustache": ("a moustache", "a neat moustache"),
+    "handlebar": ("a handlebar moustache", "a moustache with upturned ends"),
+    "goatee": ("a goatee", "a chin beard"),
+    "vandyke": ("a Van Dyke beard", "a moustache and a pointed goatee"),
+    "circle": ("a circle beard", "a beard around the mouth"),
+    "soulpatch": ("a soul patch", "a small patch of beard under the lower lip"),
+    "mutton": ("mutton chops", "bushy sideburns"),
+    "chinstrap": ("a chinstrap beard", "a thin beard along the jaw"),
+}
 _NATURAL: dict[str, Rgb] = {
     "black": (0.075, 0.062, 0.058), "dark brown": (0.165, 0.110, 0.080),
     "brown": (0.290, 0.190, 0.125), "light brown": (0.430, 0.300, 0.190),
@@ -91,6 +106,11 @@ _STYLES: dict[HairStyle, tuple[float, float]] = {
     "fringe": (0.0, 0.06), "shag": (0.015, 0.05), "bun": (0.01, 0.05), "topknot": (0.025, 0.04),
     "spacebuns": (0.0, 0.05), "ponytail": (0.01, 0.055), "pigtails": (0.0, 0.04),
     "braids": (0.0, 0.05), "cornrows": (0.03, 0.03), "locs": (0.03, 0.03),
+}  # fmt: skip
+_BEARDS: dict[BeardStyle, float] = {
+    "none": 0.38, "stubble": 0.13, "full": 0.08, "long": 0.04, "boxed": 0.06, "moustache": 0.05,
+    "handlebar": 0.04, "goatee": 0.04, "vandyke": 0.04, "circle": 0.045, "soulpatch": 0.035,
+    "mutton": 0.035, "chinstrap": 0.035,
 }  # fmt: skip
 _GREY = np.array([0.62, 0.61, 0.59])
 
@@ -127,11 +147,13 @@ class Brows:
 
     rgb: Rgb = (0.16, 0.11, 0.08)  # sRGB
     thickness: float = 1.0  # scale of the band
+    arch: float = 0.0  # -1 straight .. 1 arched
     density: float = 1.0  # 0 .. 1.5
 
     def __post_init__(self) -> None:
         within(self, 0.0, 1.0, "rgb")
         within(self, 0.4, 1.8, "thickness")
+        within(self, -1.0, 1.0, "arch")
         within(self, 0.0, 1.5, "density")
 
 
@@ -236,22 +258,25 @@ def sample_brows(seed: int, identity: Identity, hair: Hair) -> Brows:
     """Brows a little darker than natural hair, thicker for men."""
     rng = generator(seed, "brows")
     base = _undyed(hair)
-    base = base * (0.72 if base.max() > 0.3 else 0.9)
+    base = base * (0.70 if base.max() > 0.5 else 0.85) + 0.02
     base = base * (1 - 0.5 * hair.grey) + 0.5 * hair.grey * _GREY * 0.8
     man = 1.0 - identity.gender
     return Brows(
         rgb=rgb_of(base),
-        thickness=round(float(np.clip(rng.normal(0.9 + 0.3 * man, 0.13), 0.6, 1.6)), 4),
-        density=round(float(np.clip(rng.normal(0.9 + 0.1 * man, 0.12), 0.6, 1.3)), 4),
+        thickness=round(float(np.clip(rng.normal(0.82 + 0.28 * man, 0.16), 0.5, 1.6)), 4),
+        arch=round(float(np.clip(rng.normal(0.25 - 0.35 * man, 0.35), -1.0, 1.0)), 4),
+        density=round(float(np.clip(rng.normal(0.72 + 0.18 * man, 0.14), 0.4, 1.3)), 4),
     )
 
 
 def sample_beard(seed: int, identity: Identity, hair: Hair) -> Beard:
-    """Beards on about half of the men."""
+    """Beards on three men in five."""
     rng = generator(seed, "beard")
     style: BeardStyle = "none"
     if identity.gender < 0.4:
-        chances = {"none": 0.5, "stubble": 0.28, "full": 0.22}
+        chances = dict(_BEARDS)
+        old = float(np.clip((identity.age - 0.66) / 0.2, 0.0, 1.0))
+        chances["long"] *= 0.3 + 1.4 * old
         style = pick(rng, chances)
     base = _undyed(hair)
     return Beard(
