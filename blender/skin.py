@@ -80,13 +80,14 @@ def paint(
     over(base * (0.72, 0.56, 0.57), eye_shade(npos) * (0.30 + 0.50 * skin.under_eye))
     # Necks and the shade under the jaw are a little yellower than faces.
     over(base * (0.95, 0.91, 0.85), smoothstep(-9.0, -13.0, npos[:, 1]) * 0.6)
-    beard = beard_density(npos)
+    grown = "full" if spec.beard.style == "none" else spec.beard.style  # or its shadow
+    beard = beard_density(npos, grown)
     hair_rgb = np.array(linear(spec.hair.rgb)) * (1 - spec.hair.grey) + 0.30 * spec.hair.grey
     beard_rgb = np.array(linear(spec.beard.rgb)) * (1 - spec.beard.grey) + 0.28 * spec.beard.grey
     over(base * 0.35 + 0.65 * beard_rgb, beard * _BEARD_TINT.get(spec.beard.style, 0.5))
     if spec.beard.style == "none":
         over(base * (0.60, 0.64, 0.70), beard * 0.55 * skin.shave)
-    tint = _SCALP_TINT.get(spec.hair.style, 0.50)
+    tint = _SCALP_TINT.get(spec.hair.style, 0.75)
     over(
         base * 0.25 + 0.75 * hair_rgb, scalp_density(npos, spec.hair.style, spec.hair.recede) * tint
     )

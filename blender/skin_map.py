@@ -286,7 +286,9 @@ def skin_picture(spec: AvatarSpec) -> np.ndarray:
     x, y = _axes()
     rows = (y > 0.8) & (y < 3.6)
     grid = np.stack(np.broadcast_arrays(x[None], y[rows][:, None], 14.0), axis=-1)
-    brows = brow_density(grid.reshape(-1, 3)).reshape(grid.shape[:2])
+    brows = brow_density(grid.reshape(-1, 3), spec.brows.thickness, spec.brows.arch).reshape(
+        grid.shape[:2]
+    )
     brow_rgb = np.array(linear(spec.brows.rgb)) / np.array(linear(skin.rgb))
     _blend(tint, rows, brows * 0.42, 0.3 + 0.7 * brow_rgb)
     folds, frame = _fixed()
