@@ -49,8 +49,9 @@ def tile_sheet(
     if not tiles:
         raise ValueError("a sheet needs at least one tile")
     height, width = tiles[0].shape[:2]
-    font = ImageFont.load_default(max(10, min(13, width // 18)))
-    line, lines = int(font.size * 1.25), 3 if captions else 0
+    points = max(10, min(13, width // 18))
+    font = ImageFont.load_default(points)
+    line, lines = int(points * 1.25), 3 if captions else 0
     high = height + line * lines + (6 if captions else 0)
     rows = -(-len(tiles) // across)
     sheet = Image.new("RGB", (across * width, rows * high), "white")

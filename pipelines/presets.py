@@ -25,7 +25,16 @@ from rodin.training import TrainSettings
 # A test: every stage for real, minutes on two cores. Its avatars are not worth looking at.
 TINY = RunSettings(
     render=RenderStage(
-        avatars=3, views=8, size=48, samples=2, shard_size=1, val_fraction=0.3, depth=True
+        avatars=3,
+        views=8,
+        size=48,
+        samples=2,
+        focal_jitter=0.02,
+        normals=True,
+        labels=True,
+        landmarks=True,
+        shard_size=1,
+        val_fraction=0.3,
     ),
     fit=FitStage(
         subjects=2,
@@ -182,7 +191,9 @@ DEMO = RunSettings(
 
 # One 24-80 GB GPU: a thousand avatars at 256 px. Its times are not measured yet.
 SINGLE_GPU = RunSettings(
-    render=RenderStage(avatars=1000, views=100, size=256, samples=16, shard_size=10),
+    render=RenderStage(
+        avatars=1000, views=100, size=256, samples=16, labels=True, landmarks=True, shard_size=10
+    ),
     fit=FitStage(
         subjects=64,
         shard_size=20,
@@ -236,7 +247,15 @@ SINGLE_GPU = RunSettings(
 
 # The published scale (arXiv 2212.06135), models at the defaults of the library. Never run whole.
 PAPER = RunSettings(
-    render=RenderStage(avatars=100_000, views=300, size=1024, samples=32, shard_size=10),
+    render=RenderStage(
+        avatars=100_000,
+        views=300,
+        size=1024,
+        samples=32,
+        labels=True,
+        landmarks=True,
+        shard_size=10,
+    ),
     fit=FitStage(
         subjects=500,
         shard_size=50,

@@ -134,11 +134,6 @@ class SampleStage:
 
     def __post_init__(self) -> None:
         positive(self, "count", "views", "size", "render_samples", "frames", "shard_size")
-        if not (0.0 <= self.focal_jitter <= 0.5 and 0.0 <= self.centre_jitter <= 0.25):
-            raise ValueError(
-                f"focal_jitter={self.focal_jitter}, centre_jitter={self.centre_jitter}: "
-                "use 0 to 0.5 and 0 to 0.25"
-            )
         if self.first_seed < 0:
             raise ValueError(f"first_seed={self.first_seed}: seeds start at 0")
 

@@ -13,6 +13,7 @@ from blender.spec_clothes import Clothes
 from blender.spec_face import Expression, Identity
 from blender.spec_hair import Beard, Hair
 
+_WRONG = re.compile(r"[{}]|  | ,|\ba (?!one|uni|eu)[aeiou]\w|\ban [^aeiou18]|,,|\(|None")
 PEOPLE = [sample_spec(seed) for seed in range(250)]
 
 

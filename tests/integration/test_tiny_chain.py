@@ -18,7 +18,7 @@ import pytest
 
 from infra.manifest import open_dataset
 from infra.storage import open_store
-from rodin import record
+from rodin import record, truth
 
 ROOT = Path(__file__).parents[2]
 SCRIPT_LIMIT = 400  # seconds
@@ -92,6 +92,13 @@ def test_the_records_hold_people(finished: Path) -> None:
         assert portrait[portrait[..., 3] > 200][:, :3].std(0).min() > 8
         assert sample.depth is not None
         assert (np.abs(sample.depth[sample.depth > 0] - 4.8) < 1.75).all()
+        known = truth.decode_truth(views.read(row["key"]))
+        assert known.labels is not None and known.normals is not None
+        assert ((known.labels > 0) == (sample.depth > 0)).all()
+        assert (known.normals.any(axis=-1) == (sample.depth > 0)).mean() > 0.99
+        assert known.landmark_visible is not None and known.landmark_visible[0].sum() > 40
+        assert len(sample.meta["captions"]) == 6
+        assert row["attr_caption"] == sample.meta["caption"]
     planes = open_dataset(open_store(str(finished / "triplanes")))
     assert {row["split"] for row in planes.rows()} <= {"train", "val"}
     for row in planes.rows():
