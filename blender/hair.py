@@ -141,7 +141,7 @@ def _cornrows(
     spines = row_spines(figure.frame, person, hair.recede, 0.12 * hair.length)
     strands = plait(spines, ROW_WIDTH, 14, person, generator(seed, "hair.rows"))
     if cover is not None:
-        strands = flatten(strands, cover, figure.frame, person)
+        strands = flatten(strands, cover, figure.frame, person, 1.0)
     return squeeze(strands)
 
 

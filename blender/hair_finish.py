@@ -37,21 +37,29 @@ def finish(
         forbidden = (shadow > 0.5) | (throat_shadow(t) > 0.5)
         out = shorten(out, forbidden.argmax(axis=1), forbidden.any(axis=1))
     if cover is not None:
-        out = flatten(out, cover, frame, collider)
+        hangs = style.cut is not None or style.fringe is not None
+        out = flatten(out, cover, frame, collider, _WISP if hangs else np.inf)
     # Blends of guides from both sides may run right through the neck: no push mends those.
     out = squeeze(out[(collider.distance(out[:, 2:]) > -_TOUCH).all(axis=1)])
     return out[(out[..., 2] > LOWEST).all(axis=1)]
 
 
 def flatten(
-    strands: np.ndarray, cover: HatCover, frame: HeadFrame, collider: Collider
+    strands: np.ndarray,
+    cover: HatCover,
+    frame: HeadFrame,
+    collider: Collider,
+    wisp: float = np.inf,
 ) -> np.ndarray:
-    """Press strands (M, P, 3) under headwear and drop those that it hides or turns to wisps."""
+    """Press strands (M, P, 3) under headwear.
+
+    Strands that start there and end less than `wisp` cm outside it are dropped.
+    """
     level = cover.level(frame.to_template(strands))
     inside = level > 0
     # What starts under the hat and ends just below its rim would only stick out of it.
-    wisp = inside[:, 0] & (level.min(axis=1) > -_WISP)
-    strands, level = strands[~wisp], level[~wisp]
+    drop = inside[:, 0] & (level.min(axis=1) > -wisp)
+    strands, level = strands[~drop], level[~drop]
     distance, outward = collider.query(strands)
     room = 0.75 * cover.gap + _FLARE * np.maximum(-level, 0.0)
     near = smoothstep(-3.0, -1.0, level)  # further down hair is free again
