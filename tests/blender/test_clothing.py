@@ -11,14 +11,22 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from blender.body import bust_level, load_body  # noqa: E402
-from blender.clothing import garment_object  # noqa: E402
-from blender.clothing_cuts import neckline, seams, weave  # noqa: E402
-from blender.clothing_mesh import GARMENTS, make_garment  # noqa: E402
+from blender.clothing import dress, hem_colours, layer_fabric  # noqa: E402
+from blender.clothing_cuts import CUTS, neckline  # noqa: E402
+from blender.clothing_fabric import RELIEFS, fabric_material  # noqa: E402
+from blender.clothing_folds import folds  # noqa: E402
+from blender.clothing_mesh import FITS, GARMENTS, LAYERS, make_garment, make_layers  # noqa: E402
+from blender.clothing_panels import chest_point, over_shoulder, seams, weave  # noqa: E402
+from blender.clothing_patterns import REPEATS  # noqa: E402
+from blender.clothing_wardrobe import PARTS, RELIEF  # noqa: E402
 from blender.figure import Figure, figure_of  # noqa: E402
 from blender.mesh_cut import clip, smooth, triangulate  # noqa: E402
 from blender.spec import sample_spec  # noqa: E402
 from blender.spec_types import Clothes, Garment, Pattern  # noqa: E402
+from blender.streams import generator  # noqa: E402
 from blender.wear import build_wear  # noqa: E402
+
+BARE = ("tank", "camisole", "offshoulder")
 
 
 @pytest.fixture(scope="module", params=[1, 6])
@@ -27,30 +35,57 @@ def figure(request: pytest.FixtureRequest, asset_cache: Path) -> Figure:
     return figure_of(load_body(asset_cache).shape(sample_spec(request.param)))
 
 
-def test_garments_of_the_spec_are_known() -> None:
+def test_the_wardrobe_is_complete() -> None:
     assert set(typing.get_args(Garment)) == set(GARMENTS)
+    names = {name for layers in LAYERS.values() for name in layers}
+    assert names == set(FITS) == set(CUTS)
+    assert set(PARTS) <= names and set(RELIEF) <= names
+    assert set(RELIEF.values()) <= set(RELIEFS)
+    assert set(typing.get_args(Pattern)) == set(REPEATS)
 
 
 @pytest.mark.parametrize("name", GARMENTS)
 def test_garment_covers_and_clears_the_body(figure: Figure, name: str) -> None:
-    made = make_garment(figure.vertices, figure.tights, figure.npos, name, figure.torso)
-    again = make_garment(figure.vertices, figure.tights, figure.npos, name, figure.torso)
-    np.testing.assert_array_equal(made.vertices, again.vertices)
-    np.testing.assert_array_equal(made.triangles, again.triangles)
-    level = bust_level(made.vertices)
-    assert level.min() > -1e-3
-    # The cloth proper (not the edge that is turned in at the bust's outline) keeps its thickness.
-    cloth = level > 0.002
-    distance, _ = figure.torso.query(made.vertices[cloth])
-    assert distance.min() > 0.5 * made.thickness
-    assert np.median(distance) < 0.03
-    # It ends at the neckline, and nothing of the chest below it is bare.
-    assert neckline(made.npos, name).min() > -0.4
+    args = (figure.vertices, figure.tights, figure.npos, name, figure.torso)
+    layers, again = make_layers(*args), make_layers(*args)
+    for layer, other in zip(layers, again, strict=True):
+        np.testing.assert_array_equal(layer.mesh.vertices, other.mesh.vertices)
+        np.testing.assert_array_equal(layer.mesh.triangles, other.mesh.triangles)
+        made = layer.mesh
+        level = bust_level(made.vertices)
+        assert level.min() > -1e-3
+        # The cloth proper (not the edge turned in at the bust's outline) keeps its thickness.
+        cloth = level > 0.002
+        distance, _ = figure.torso.query(made.vertices[cloth])
+        assert distance.min() > 0.5 * made.thickness
+        assert np.median(distance) < 0.035
+        # It ends at the neckline.
+        assert neckline(made.npos, layer.name).min() > -0.4
+    if name in BARE:
+        return
+    # Nothing of the chest below the neckline of the inner layer is bare.
+    every = np.concatenate([layer.mesh.vertices for layer in layers])
     used = np.unique(figure.skin)
-    below = neckline(figure.npos[used], name) > 1.5
+    below = neckline(figure.npos[used], layers[0].name) > 1.5
     bare = used[below & (bust_level(figure.vertices[used]) > 0.01)]
-    gap = np.linalg.norm(figure.vertices[bare][::9, None] - made.vertices[None], axis=2).min(axis=1)
-    assert gap.max() < 0.035
+    gap = np.linalg.norm(figure.vertices[bare][::9, None] - every[None], axis=2).min(axis=1)
+    assert gap.max() < 0.045
+
+
+def test_outer_layers_lie_over_inner_ones(figure: Figure) -> None:
+    for name in ("suit", "cardigan", "bomber"):
+        args = (figure.vertices, figure.tights, figure.npos, name, figure.torso)
+        inner, outer = make_layers(*args)
+        apart = (outer.surface.points - inner.surface.points) * inner.surface.normals
+        assert np.percentile(apart.sum(axis=1), 1) > outer.fit.thickness
+
+
+def test_folds_move_with_the_seed(figure: Figure) -> None:
+    args = (figure.vertices, figure.tights, figure.npos, "shirt", figure.torso)
+    one, other = (make_layers(*args, seed)[0].surface.points for seed in (1, 2))
+    assert np.linalg.norm(one - other, axis=1).max() > 0.002
+    height = folds(figure.npos[np.unique(figure.tights)], generator(1, "folds"))
+    assert height.min() >= 0 and 0.3 < height.max() < 2.5
 
 
 def test_unknown_garment_is_refused(figure: Figure) -> None:
@@ -58,12 +93,58 @@ def test_unknown_garment_is_refused(figure: Figure) -> None:
         make_garment(figure.vertices, figure.tights, figure.npos, "toga", figure.torso)
 
 
+@pytest.mark.parametrize("name", GARMENTS)
+def test_dressing_makes_labelled_pieces(figure: Figure, name: Garment) -> None:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    meshes, objects = dress(figure, Clothes(garment=name))
+    kinds = {o.name.split(".")[0] for o in objects}
+    assert len([o for o in objects if o.name.split(".")[0] == "clothes"]) == len(LAYERS[name])
+    wanted = {
+        "suit": "clothes_tie", "shirt": "clothes_horn", "polo": "clothes_rib",
+        "bomber": "clothes_metal", "hoodie": "clothes_cord", "camisole": "clothes_cloth",
+    }  # fmt: skip
+    assert wanted.get(name, "clothes") in kinds
+    for made in objects:
+        corners = np.array([v.co for v in made.data.vertices])
+        assert np.isfinite(corners).all()
+        assert np.abs(corners[:, :2]).max() < 0.2495
+        assert corners[:, 2].min() > -0.30 and corners[:, 2].max() < -0.03
+        assert len(made.data.materials) == 1 and "weave" in made.data.attributes
+        distance, _ = figure.torso.query(corners[bust_level(corners) > 0.004])
+        assert np.percentile(distance, 2) > 0.0, f"{made.name} cuts the skin"
+    for mesh in meshes:
+        assert len(mesh.triangles) and mesh.triangles.max() < len(mesh.vertices)
+
+
+def test_an_open_jacket_shows_what_is_under_it(figure: Figure) -> None:
+    layers = make_layers(figure.vertices, figure.tights, figure.npos, "suit", figure.torso)
+    middle = np.array([[0.0, -24.0, 11.0]])
+    assert neckline(middle, "suit")[0] < 0 < neckline(middle, "dress_shirt")[0]
+    assert len(layers[0].mesh.triangles) < 0.8 * len(layers[1].mesh.triangles), "hidden is gone"
+    clothes = Clothes(garment="suit", rgb=(0.1, 0.1, 0.2), inner_rgb=(0.9, 0.9, 0.9))
+    shirt, jacket = hem_colours(np.array([[0.0, -24.0, 11.0], [12.0, -24.0, 10.0]]), clothes)
+    assert shirt[0] > 0.7 and jacket[0] < 0.05
+
+
+def test_bare_shoulders_are_not_painted() -> None:
+    shoulder, chest = hem_colours(
+        np.array([[22.0, -22.0, 1.0], [0.0, -28.0, 13.0]]), Clothes(garment="camisole")
+    )
+    assert shoulder[3] == 0 and chest[3] == 1
+
+
 @pytest.mark.parametrize("pattern", typing.get_args(Pattern))
-def test_pattern_makes_a_material(figure: Figure, pattern: Pattern) -> None:
-    made = make_garment(figure.vertices, figure.tights, figure.npos, "tshirt", figure.torso)
-    target = garment_object(made, Clothes(pattern=pattern))
-    assert {"weave", "weave_arm", "trim"} <= set(target.data.attributes.keys())
-    assert len(target.data.materials) == 1
+def test_pattern_makes_a_material(pattern: Pattern) -> None:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    made = fabric_material(layer_fabric(Clothes(pattern=pattern), 0))
+    assert made.node_tree.nodes["Principled BSDF"].inputs["Base Color"].is_linked
+
+
+def test_pattern_is_on_one_layer_only() -> None:
+    for layer, index in (("inner", 0), ("outer", 1)):
+        clothes = Clothes(garment="cardigan", pattern="striped", layer=layer)  # type: ignore[arg-type]
+        kinds = [layer_fabric(clothes, k).pattern for k in range(2)]
+        assert kinds[index] == "striped" and kinds[1 - index] == "plain"
 
 
 def test_wear_gives_clothes_and_hair(asset_cache: Path) -> None:
@@ -71,18 +152,34 @@ def test_wear_gives_clothes_and_hair(asset_cache: Path) -> None:
     made = build_wear(spec, load_body(asset_cache).shape(spec))
     names = [o.name.split(".")[0] for o in made]
     assert names[0] == "clothes" and {"brows", "lashes"} <= set(names)
-    assert not bpy.context.scene.collection.objects, "nothing temporary is left behind"
 
 
 def test_cloth_coordinates_are_smooth_and_mirrored() -> None:
     rng = np.random.default_rng(0)
     npos = rng.uniform([-25, -30, -5], [25, -12, 10], (2000, 3))
     mirrored = npos * [-1, 1, 1]
-    for one, two in zip(weave(npos), weave(mirrored), strict=True):
-        np.testing.assert_allclose(one[:, 1:], two[:, 1:], atol=1e-9)
-    for one, two in zip(weave(npos), weave(npos + 1e-5), strict=True):
-        assert np.abs(one - two).max() < 1e-3
+    here, there, near = weave(npos), weave(mirrored), weave(npos + 1e-5)
+    for name in here:
+        np.testing.assert_allclose(here[name][:, 1:], there[name][:, 1:], atol=1e-9)
+        assert np.abs(here[name] - near[name]).max() < 1e-3
     np.testing.assert_allclose(seams(npos)[0], seams(mirrored)[0])
+
+
+def test_rows_keep_their_width_over_the_shoulder() -> None:
+    for x in (4.0, 9.0, 13.0):
+        angle = np.linspace(20.0, 85.0, 40)
+        line = over_shoulder(np.full(40, x), angle)
+        length = np.linalg.norm(np.diff(line, axis=0), axis=1)
+        rows = -np.diff(weave(line)["weave"][:, 1])
+        assert rows.sum() == pytest.approx(length.sum(), rel=0.06)
+
+
+def test_points_of_the_chest_lie_on_it(figure: Figure) -> None:
+    x, y = np.meshgrid([0.0, 4.0, 9.0], [-20.0, -24.0, -28.0])
+    place = chest_point(x, y)
+    used = figure.npos[np.unique(figure.tights)]
+    near = np.linalg.norm(used[:, None] - place.reshape(1, -1, 3), axis=2).min(axis=0)
+    assert near.max() < 1.8  # the template is coarse
 
 
 def _grid(n: int) -> tuple[np.ndarray, np.ndarray]:
