@@ -13,6 +13,7 @@ from blender import BuildError
 from blender.body import Body, Shaped, load_body
 from blender.cameras import Cameras, make_cameras
 from blender.cycles import add_camera, draw, encode, place, prepare, quiet, read
+from blender.fingerprint import fingerprint
 from blender.landmarks import Landmarks, landmark_points, locate
 from blender.light_rigs import Light
 from blender.passes import decode_truth, prepare_truth
@@ -53,6 +54,7 @@ class Rendered:
     normals: np.ndarray | None = None  # (V, H, W, 3) float32, unit, avatar frame, 0 = nothing
     labels: np.ndarray | None = None  # (V, H, W) uint8, see `blender.labels`
     landmarks: Landmarks | None = None
+    geometry: str = ""  # `blender.fingerprint` of the scene
 
 
 _bodies: dict[Path, Body] = {}
@@ -95,6 +97,7 @@ def render_avatar(
     wanted = (settings.depth, settings.normals, settings.labels, settings.landmarks)
     with quiet(), tempfile.TemporaryDirectory(prefix="blender-") as folder:
         shaped = build(spec, cache_dir, subdivision=settings.subdivision, light=settings.light)
+        geometry = fingerprint()
         _prepare(settings, cameras)
         camera = add_camera()
         files = draw(camera, cameras, Path(folder), "colour")
@@ -109,7 +112,7 @@ def render_avatar(
             f"avatar {spec.seed} left a view empty; check that its cameras look at the box"
         )
     if not any(wanted):
-        return Rendered(rgba)
+        return Rendered(rgba, geometry=geometry)
     truth = decode_truth(images[count:])
     return Rendered(
         rgba=rgba,
@@ -119,6 +122,7 @@ def render_avatar(
         landmarks=locate(landmark_points(shaped), cameras, truth.depth)
         if settings.landmarks
         else None,
+        geometry=geometry,
     )
 
 

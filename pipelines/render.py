@@ -25,15 +25,12 @@ from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.settings import RenderStage, RunSettings, as_dict
 from pipelines.stage import check_failures, first_samples, plan_line, worker_count
+from pipelines.views_card import VIEWS_CARD
 from rodin import record, truth
 
 LICENCE = "CC0-1.0"
 SHEET_PEOPLE = 24
 SHEET_VIEWS = 4
-DESCRIPTION = (
-    "Synthetic people rendered in Blender, each from one integer seed: RGBA views with straight "
-    "alpha, cameras, captions; as asked for, depth, normals, classes and facial landmarks."
-)
 
 
 def key_of(seed: int) -> str:
@@ -82,6 +79,7 @@ def render_person(seed: int, stage: RenderStage, assets: str) -> tuple[dict[str,
         "attributes": attributes,
         "caption": spec.caption(),
         "captions": spec.captions(),
+        "geometry_sha256": result.geometry,
         "licence": LICENCE,
         "settings": identity(stage),
     }
@@ -194,7 +192,7 @@ def launch(options: Options, settings: RunSettings) -> None:
             settings=identity(stage),
             lineage={"val_fraction": stage.val_fraction},
             contact_sheet="contact.png",
-            description=DESCRIPTION,
+            description=VIEWS_CARD,
         )
         check_failures("render", info, stage.max_failures)
         tracking.log_artifact(sheet, "contact.png")
