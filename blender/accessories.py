@@ -8,6 +8,7 @@ from blender.accessory_glasses import build_glasses
 from blender.accessory_hats import HATS, build_hat
 from blender.accessory_head import head_of
 from blender.accessory_hijab import build_hijab
+from blender.accessory_jewellery import build_earrings, build_necklace, build_piercing
 from blender.accessory_wraps import WRAPS, build_headphones, build_wrap
 from blender.figure import Figure
 from blender.hair_collide import Collider
@@ -34,4 +35,10 @@ def build_accessories(spec: AvatarSpec, figure: Figure, person: Collider) -> lis
         out += build_hijab(worn, head, person, side)
     elif worn.headwear == "headphones":
         out += build_headphones(worn, head)
+    if worn.earrings != "none":
+        out += build_earrings(worn, head)
+    if worn.piercing != "none":
+        out += build_piercing(worn, head)
+    if worn.necklace != "none":
+        out += build_necklace(worn, head, person, figure.torso)
     return out

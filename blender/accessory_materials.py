@@ -31,6 +31,26 @@ def acetate(rgb: Rgb, mottled: bool = False) -> bpy.types.Material:
     return g.surface(g.call("ShaderNodeBsdfPrincipled", inputs).outputs[0])
 
 
+def pearl() -> bpy.types.Material:
+    """Mother of pearl: white, with a soft lustre."""
+    g = Graph("pearl")
+    inputs = {
+        "Base Color": (0.86, 0.80, 0.74, 1.0), "Roughness": 0.22, "Coat Weight": 0.8,
+        "Coat Roughness": 0.06, "Sheen Weight": 0.2,
+    }  # fmt: skip
+    return g.surface(g.call("ShaderNodeBsdfPrincipled", inputs).outputs[0])
+
+
+def gem(rgb: Rgb) -> bpy.types.Material:
+    """A cut stone, opaque: it shines by its polish alone."""
+    g = Graph("gem")
+    inputs = {
+        "Base Color": (*linear(rgb), 1.0), "Roughness": 0.06, "Metallic": 0.35,
+        "Coat Weight": 1.0, "Coat Roughness": 0.02,
+    }  # fmt: skip
+    return g.surface(g.call("ShaderNodeBsdfPrincipled", inputs).outputs[0])
+
+
 def lens(tint: Rgb | None) -> bpy.types.Material:
     """A sheet of glass: see-through, plus what it mirrors of sky and lamps.
 
