@@ -15,7 +15,7 @@ from blender.figure import Figure
 from blender.hair_collide import Collider, make_collider
 from blender.hair_finish import LOWEST, finish, flatten, squeeze
 from blender.hair_guides import march
-from blender.hair_material import curves_object, hair_material, strand_colours
+from blender.hair_material import curves_object, hair_material, lock_tone, strand_colours
 from blender.hair_nodes import grow
 from blender.hair_ropes import LOC_WIDTH, ROW_WIDTH, plait, resample, row_spines, twist
 from blender.hair_scalp import make_scalp, pick_roots
@@ -27,7 +27,7 @@ from blender.spec_types import AvatarSpec, Hair, linear
 from blender.streams import generator
 
 GUIDES = 420
-LOCS = 150
+LOCS = 290
 _LASH_RGB = (0.012, 0.010, 0.009)  # linear
 
 
@@ -129,6 +129,8 @@ def head_hair(
     for number, (name, points, radius) in enumerate(sets):
         rng = generator(seed, f"{name}{number}.colour")
         colours = strand_colours(linear(hair.rgb), hair.grey, len(points), rng)
+        if name != "band":
+            colours *= lock_tone(figure.frame.to_template(points[:, 0]))
         dip = (linear(hair.tip_rgb), hair.ombre)
         if len(points):
             out.append(Strands(name, points, colours, radius, 0.4, hair.roughness, *dip))

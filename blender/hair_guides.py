@@ -129,8 +129,8 @@ def _cut_height(style: Style, roots: np.ndarray, rng: np.random.Generator) -> np
     if style.cut is not None:
         height += rng.normal(0, 0.35, len(roots))
     if style.fringe is not None:
-        fringe = (roots[:, 2] > 9.5) & (np.abs(roots[:, 0]) < 5.4) & (roots[:, 1] > 5.5)
-        height[fringe] = style.fringe + rng.normal(0, 0.12, int(fringe.sum()))
+        fringe = (roots[:, 2] > 9.5) & (np.abs(roots[:, 0]) < 4.8) & (roots[:, 1] > 5.5)
+        height[fringe] = style.fringe + rng.normal(0, 0.35, int(fringe.sum()))
     return height
 
 

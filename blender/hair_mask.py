@@ -17,6 +17,12 @@ _HAIRLINE = np.array(
         (9.4, 2.6), (10.5, 4.0), (11.6, 4.9), (12.6, 6.0), (13.4, 6.7), (14.4, 7.0), (16.0, 7.0),
     ]
 )  # fmt: skip
+_CROWN = np.array([0.0, 10.4, -0.8])  # cm, the whorl
+# How strongly hair colours the scalp of styles that show it.
+_TINT = {
+    "buzz": 0.60, "crew": 0.70, "mohawk": 0.55, "undercut": 0.65, "quiff": 0.65, "cornrows": 0.35,
+    "locs": 0.90, "coily": 0.85, "curly": 0.90, "afro": 0.90, "horseshoe": 0.70,
+}  # fmt: skip
 _SOFT = 0.55  # cm over which the hairline fades
 
 
@@ -62,6 +68,13 @@ def scalp_density(
     return out * _ring(npos, grow) if style == "horseshoe" else out
 
 
+def scalp_tint(npos: np.ndarray, style: str = "short", recede: float = 0.0) -> np.ndarray:
+    """How much the skin takes the hair's colour (N,): most at the crown, least where shaved."""
+    crown = smoothstep(6.0, 3.0, np.linalg.norm(npos - _CROWN, axis=1))
+    weight = _TINT.get(style, 0.70 + 0.22 * crown)
+    return scalp_density(npos, style, recede) * weight
+
+
 def _ring(npos: np.ndarray, grow: float) -> np.ndarray:
     """What a bald crown leaves (N,): the sides and the back, lower towards the front."""
     rim = np.interp(npos[:, 2], [-4.0, 2.0, 8.0, 11.0], [5.6, 6.6, 6.0, 3.0])
@@ -84,7 +97,7 @@ def rooting(npos: np.ndarray, part: float | None, recede: float = 0.0) -> np.nda
     above = npos[:, 1] - hairline_height(npos, recede)
     front = smoothstep(2.2, 0.6, above) * smoothstep(8.0, 10.0, npos[:, 2])
     # Strands leave the whorl in all directions, which would bare it.
-    crown = smoothstep(5.0, 2.0, np.linalg.norm(npos - np.array([0.0, 9.0, -0.5]), axis=1))
+    crown = smoothstep(5.0, 2.0, np.linalg.norm(npos - _CROWN, axis=1))
     if part is not None:
         line = smoothstep(1.4, 0.4, np.abs(npos[:, 0] - part)) * smoothstep(3.0, 6.0, npos[:, 1])
         crown = np.maximum(crown, line)
@@ -113,7 +126,7 @@ def brow_density(npos: np.ndarray, thickness: float = 1.0, arch: float = 0.0) ->
 
 def _bend(x: np.ndarray) -> np.ndarray:
     """What an arch adds to a brow's height (N,), cm: up in its outer half, down at both ends."""
-    return 0.34 * np.exp(-(((x - 3.9) / 1.0) ** 2)) - 0.12
+    return 0.26 * np.exp(-(((x - 3.8) / 1.3) ** 2)) - 0.12
 
 
 def _line(x: np.ndarray, knots: tuple[tuple[float, float], ...]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
+from blender.hair_mask import ripple
 from blender.hair_nodes import new_curves
 
 _GREY = np.array([0.52, 0.51, 0.50])  # linear, a hair without pigment
@@ -21,6 +22,12 @@ def strand_colours(
     white = rng.random(count) < grey
     colours[white] = _GREY * np.exp(rng.normal(-0.05, 0.12, (int(white.sum()), 1)))
     return np.clip(colours, 0.0, 0.9)
+
+
+def lock_tone(roots: np.ndarray) -> np.ndarray:
+    """Brightness (M, 1) about 1 shared by the strands of a lock; roots (M, 3), template cm."""
+    swing = 0.20 * ripple(roots, 1.3) + 0.12 * ripple(roots[:, [2, 0, 1]], 3.1)
+    return np.exp(swing)[:, None]
 
 
 def hair_material(
@@ -54,10 +61,10 @@ def hair_material(
     gloss = tree.nodes.new("ShaderNodeBsdfHair")
     gloss.component = "Reflection"
     gloss.inputs["Color"].default_value = (0.8, 0.78, 0.75, 1.0)
-    gloss.inputs["RoughnessU"].default_value = 0.12 + 0.35 * roughness
+    gloss.inputs["RoughnessU"].default_value = 0.10 + 0.35 * roughness
     gloss.inputs["RoughnessV"].default_value = 0.8
     mixed = tree.nodes.new("ShaderNodeMixShader")
-    mixed.inputs[0].default_value = 0.07
+    mixed.inputs[0].default_value = 0.11
     tree.links.new(surface.outputs[0], mixed.inputs[1])
     tree.links.new(gloss.outputs[0], mixed.inputs[2])
     output = next(n for n in tree.nodes if n.type == "OUTPUT_MATERIAL")

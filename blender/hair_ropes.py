@@ -10,7 +10,7 @@ from blender.hair_mask import hairline_height
 
 ROWS = 15  # cornrows
 ROW_WIDTH = 0.0058  # m, half the width of a cornrow
-LOC_WIDTH = 0.0034  # m, radius of a loc
+LOC_WIDTH = 0.0043  # m, radius of a loc
 _DENSE = 3  # points on the weave for every one of the spine
 
 
@@ -64,7 +64,7 @@ def twist(
 ) -> np.ndarray:
     """Locs along spines (R, S, 3): strands wound round each, (R * strands, S, 3), metres."""
     arc, across, outward = _axes(spines, collider)
-    taper = np.interp(np.linspace(0, 1, spines.shape[1]), [0, 0.1, 0.93, 1], [0.75, 1, 0.95, 0.5])
+    taper = np.interp(np.linspace(0, 1, spines.shape[1]), [0, 0.05, 0.93, 1], [0.9, 1, 0.95, 0.5])
     thick = width * rng.uniform(0.75, 1.15, (len(spines), 1, 1)) * taper
     angle = rng.uniform(0, 2 * np.pi, (len(spines), strands, 1)) + arc[:, None] * (2 * np.pi / 0.03)
     lumps = 1 + 0.16 * np.sin(arc / 0.0035 + rng.uniform(0, 6, (len(spines), 1)))[:, None]

@@ -6,7 +6,7 @@ import numpy as np
 
 from blender import meshes
 from blender.figure import vertex_normals
-from blender.hair_mask import rooting, scalp_density, zone_weight
+from blender.hair_mask import rooting, scalp_density, smoothstep, zone_weight
 from blender.hair_nodes import Scalp
 from blender.mesh_cut import clip, triangulate
 
@@ -64,8 +64,11 @@ def make_scalp(
         used, local = _renumber(triangles, len(values))
         values = values[used]
     else:
-        left, low, _ = clip(part - fine[:, 0], triangles, values)
-        right, high, _ = clip(fine[:, 0] - part, triangles, values)
+        # Behind the crown the tear turns aside, so that hair from above falls over it.
+        drift = smoothstep(1.0, -3.0, fine[:, 2]) * np.maximum(11.0 - fine[:, 1], 0.0)
+        level = fine[:, 0] - part - drift
+        left, low, _ = clip(-level, triangles, values)
+        right, high, _ = clip(level, triangles, values)
         values, local = np.concatenate([left, right]), np.concatenate([low, high + len(left)])
     fine, normals = values[:, 3:6], values[:, 6:9]
     return Scalp(

@@ -71,8 +71,8 @@ _BOB = replace(
 _CURLY = Style(
     lengths=((-9, 0.016), (-4, 0.028), (2, 0.044), (8, 0.060), (12, 0.064)),
     layer=(0.008, 0.024), rise=1.0, spring=0.84, hug=0.0, gravity=0.30, flank=(0.4, -0.5),
-    wild=0.16, density=250_000.0, radius=0.00042, points=12, clump=(0.010, 0.30),
-    curl=(0.0052, 4.0), frizz=0.0014,
+    wild=0.16, density=290_000.0, radius=0.00042, points=12, clump=(0.007, 0.30),
+    curl=(0.0046, 5.0), frizz=0.0016,
 )  # fmt: skip
 _TIED = Style(
     lengths=((-9, 0.16), (0, 0.2), (12, 0.2)), layer=(0.001, 0.006), rise=0.15, spring=0.4,
@@ -123,8 +123,8 @@ STYLES: dict[str, Style] = {
                      gravity=0.0, flank=(0.05, -0.2), layer=(0.004, 0.012), wild=0.10, points=8,
                      curl=(0.0024, 4.0), clump=(0.006, 0.35), frizz=0.0012, density=330_000.0),
     "afro": replace(_CURLY, lengths=((-9, 0.09), (12, 0.09)), ball=((0, 5.2, 3.6), (13.0, 12, 13)),
-                    gravity=0.0, flank=(0.05, -0.2), wild=0.06, curl=(0.0036, 7.0), frizz=0.0028,
-                    clump=(0.007, 0.25), density=300_000.0, spread=0.06, points=14),
+                    gravity=0.0, flank=(0.05, -0.2), wild=0.06, curl=(0.0040, 7.0), frizz=0.0034,
+                    clump=(0.007, 0.06), density=300_000.0, spread=0.03, points=14),
     "bob": _BOB,
     "lob": replace(_BOB, cut=-15.0, part=-2.8, lengths=((-9, 0.10), (0, 0.2), (6, 0.28),
                                                         (12, 0.34)), points=22),
@@ -134,7 +134,7 @@ STYLES: dict[str, Style] = {
     "long": _LONG,
     "wavy": replace(_LONG, layer=(0.004, 0.024), wave=(0.0075, 0.055), clump=(0.014, 0.35),
                     frizz=0.0010, cut=-21.0, part=-2.4, points=32),
-    "fringe": replace(_LONG, fringe=1.6, part=None, cut=-19.0, clump=(0.014, 0.3), whorl=1.0,
+    "fringe": replace(_LONG, layer=(0.001, 0.010), fringe=1.6, part=None, cut=-19.0, clump=(0.014, 0.3), whorl=1.0,
                       sweep=(0.0, 0.15)),
     "shag": replace(_LONG, layer=(0.004, 0.028), wave=(0.006, 0.050), clump=(0.016, 0.45),
                     frizz=0.0012, cut=-14.5, fringe=2.4, part=None, whorl=1.0, sweep=(0.0, 0.1),
@@ -146,6 +146,7 @@ STYLES: dict[str, Style] = {
     "pigtails": replace(_TIED, tied="tail", ties=((6.6, 4.6, -1.2), (5.6, -3.0, -1.6)), part=0.0),
     "braids": replace(_TIED, tied="plait", ties=((5.4, -5.4, 0.0),), part=0.0),
     "cornrows": replace(_TIED, ropes="cornrows"),
-    "locs": replace(_LONG, ropes="locs", layer=(0.005, 0.022), part=0.8, cut=-17.0, points=40,
-                    lengths=((-9, 0.12), (0, 0.18), (6, 0.24), (12, 0.30)), wild=0.08, spread=0.2),
+    "locs": replace(_LONG, ropes="locs", layer=(0.005, 0.020), part=0.8, cut=-17.0, points=40,
+                    lengths=((-9, 0.12), (0, 0.18), (6, 0.24), (12, 0.30)), wild=0.05, spread=0.2,
+                    rise=0.75, sweep=(0.6, -0.5)),
 }  # fmt: skip

@@ -264,7 +264,7 @@ def sample_brows(seed: int, identity: Identity, hair: Hair) -> Brows:
     return Brows(
         rgb=rgb_of(base),
         thickness=round(float(np.clip(rng.normal(0.82 + 0.28 * man, 0.16), 0.5, 1.6)), 4),
-        arch=round(float(np.clip(rng.normal(0.25 - 0.35 * man, 0.35), -1.0, 1.0)), 4),
+        arch=round(float(np.clip(rng.normal(0.15 - 0.3 * man, 0.35), -1.0, 1.0)), 4),
         density=round(float(np.clip(rng.normal(0.72 + 0.18 * man, 0.14), 0.4, 1.3)), 4),
     )
 
