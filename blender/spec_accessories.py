@@ -34,10 +34,10 @@ LENSES: dict[str, Rgb | None] = {
     "green": (0.10, 0.15, 0.11), "blue": (0.16, 0.24, 0.38), "rose": (0.62, 0.30, 0.34),
 }  # fmt: skip
 
-_ANY = 0.52  # share of the people who may wear something
+_ANY = 0.50  # share of the people who may wear something
 _FRAMES: dict[str, float] = {
-    "round": 1.0, "oval": 0.8, "rectangular": 1.1, "square": 1.0, "aviator": 1.1, "cat-eye": 0.9,
-    "browline": 0.9, "rimless": 0.8, "round acetate": 0.9, "wayfarer": 1.1,
+    "round": 1.0, "oval": 1.0, "rectangular": 1.3, "square": 1.0, "aviator": 1.1, "cat-eye": 0.9,
+    "browline": 0.9, "rimless": 1.0, "round acetate": 0.9, "wayfarer": 1.1,
 }  # fmt: skip
 _ACETATE = frozenset({"rectangular", "square", "cat-eye", "browline", "round acetate", "wayfarer"})
 _TINTS = {"clear": 0.60, "grey": 0.12, "brown": 0.08, "green": 0.07, "blue": 0.065, "rose": 0.065}
@@ -49,20 +49,20 @@ _ACETATE_COLOURS: dict[str, Rgb] = {
 _METAL_COLOURS = METALS
 # Chances of headwear for men and for women.
 _HEADWEAR: dict[str, tuple[float, float]] = {
-    "beanie": (1.2, 0.8), "baseball cap": (1.2, 0.6), "bucket hat": (0.8, 0.7),
-    "fedora": (1.0, 0.7), "straw hat": (0.6, 1.1), "flat cap": (1.4, 0.3), "beret": (0.5, 1.1),
-    "headband": (0.7, 1.0), "bandana": (0.9, 0.8), "hijab": (0.0, 1.7), "turban": (0.9, 0.8),
-    "headphones": (1.0, 0.9),
+    "beanie": (1.2, 0.9), "baseball cap": (1.2, 1.0), "bucket hat": (1.3, 1.2),
+    "fedora": (1.4, 1.0), "straw hat": (0.8, 1.1), "flat cap": (1.8, 0.6), "beret": (0.6, 1.2),
+    "headband": (0.4, 0.6), "bandana": (0.7, 0.7), "hijab": (0.0, 1.3), "turban": (1.0, 1.0),
+    "headphones": (0.6, 0.6),
 }  # fmt: skip
-# Hair that goes under a hat; hair that also goes with what leaves the crown free.
+# Hair that goes under a hat; hair that goes with what leaves the crown free or hides it all.
 _FLAT_HAIR = frozenset(
     {
         "bald", "buzz", "crew", "horseshoe", "short", "sidepart", "slick", "undercut", "pixie",
         "bob", "lob", "ringlets", "long", "wavy", "fringe", "shag", "cornrows", "curly", "coily",
-        "locs", "braids", "ponytail",
+        "locs", "braids",
     }
 )  # fmt: skip
-_TIED_HAIR = frozenset({"bun", "topknot", "spacebuns", "pigtails"})
+_BULKY_HAIR = frozenset({"bun", "topknot", "ponytail", "pigtails", "afro"})
 _EARRINGS = {"studs": 1.0, "pearls": 0.7, "small hoops": 1.0, "big hoops": 0.8, "drops": 0.9}
 _NECKLACES: tuple[dict[str, float], ...] = (
     {"chain": 1.0, "pendant": 0.5, "pearls": 0.12, "choker": 0.1},
@@ -154,13 +154,13 @@ def sample_accessories(seed: int, identity: Identity, hair: Hair) -> Accessories
     woman = identity.gender > 0.5
     # Each choice takes its numbers whether or not it is used, so that slots do not disturb
     # each other.
-    glasses = _maybe(rng, 0.48 * worn, _FRAMES)
+    glasses = _maybe(rng, 0.52 * worn, _FRAMES)
     lenses = pick(rng, _TINTS)
     acetate = glasses in _ACETATE
     colours = _ACETATE_COLOURS if acetate else _METAL_COLOURS
     frame_colour = pick(rng, dict.fromkeys(colours, 1.0) | {"black": 2.0 if acetate else 1.0})
     suits = {k: v[int(woman)] for k, v in _HEADWEAR.items() if hair.style in _under(k)}
-    headwear = _maybe(rng, 0.52 * worn * bool(suits), suits or {"beanie": 1.0})
+    headwear = _maybe(rng, 0.60 * worn * bool(suits), suits or {"beanie": 1.0})
     colour = pick(rng, dict.fromkeys(_hat_colours(headwear), 1.0))
     second = pick(rng, dict.fromkeys(_SECOND, 1.0))
     earrings = _maybe(rng, (0.60 if woman else 0.15) * worn, _EARRINGS)
@@ -198,8 +198,8 @@ def _maybe(rng: np.random.Generator, chance: float, kinds: dict[str, float]) -> 
 
 def _under(headwear: str) -> frozenset[str]:
     """The hair styles that go with a kind of headwear."""
-    if headwear == "headband":
-        return _FLAT_HAIR | _TIED_HAIR
+    if headwear in ("headband", "headphones", "hijab"):
+        return _FLAT_HAIR | _BULKY_HAIR
     return _FLAT_HAIR
 
 
