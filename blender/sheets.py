@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 _MOST = 100_000  # seeds at once
-_RECYCLE = 100  # people a process draws before it is replaced
+_RECYCLE = 250  # people a process draws before it is replaced
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -38,6 +38,7 @@ _AROUND = [(0.0, 0.0), (-45.0, 5.0), (45.0, 5.0), (90.0, 0.0), (180.0, 10.0), (1
 _FAR, _NEAR = 192, 256  # px
 _CLOSE_UP = CameraSettings(fov=12.0, aim=0.12)
 _SHEET = 50  # people
+_MARKS = (1, 10, 50, 100, 150, 200, 250)  # people after which a process's memory is told
 _LONGEST = 0.045  # m, an edge of the subdivided skin; the shoulders' reach 0.03
 
 
@@ -125,11 +126,13 @@ def mesh_defects() -> list[str]:
 
 
 def inspect_seed(seed: int, args: Validate) -> dict[str, Any]:
-    """`inspect` in a process of its own; also the process's memory in MB."""
+    """`inspect` in a process of its own; also which one, and its memory in MB."""
+    import os
     import resource
 
     out = inspect(sample_spec(seed), Path(args.cache_dir).expanduser(), args.size)
-    return out | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return out | {"process": os.getpid(), "memory_mb": pages * resource.getpagesize() / 1e6}
 
 
 def kind_of(defect: str) -> str:
@@ -158,7 +161,7 @@ def validate(args: Validate) -> dict[int, list[str]]:
     out.mkdir(parents=True, exist_ok=True)
     findings: dict[int, list[str]] = {}
     tiles: dict[int, np.ndarray] = {}
-    peak = 0.0
+    memory: dict[int, list[float]] = {}
     drawn = over_seeds(inspect_seed, seeds, args, workers=args.workers)
     for seed, result in tqdm(drawn, total=len(seeds), unit="person", desc="validate"):
         if isinstance(result, (AssetError, OSError)):
@@ -167,7 +170,7 @@ def validate(args: Validate) -> dict[int, list[str]]:
             findings[seed] = [f"could not be built ({type(result).__name__}: {result})"]
             continue
         findings[seed], tiles[seed] = result["defects"], result["portrait"]
-        peak = max(peak, result["peak_mb"])
+        memory.setdefault(result["process"], []).append(result["memory_mb"])
     ordered = {seed: findings[seed] for seed in sorted(findings)}
     (out / "findings.json").write_text(json.dumps(ordered, indent=1) + "\n")
     shown = sorted(tiles)
@@ -177,7 +180,11 @@ def validate(args: Validate) -> dict[int, list[str]]:
         tile_sheet([tiles[s] for s in part], 10, words).save(out / f"people{start:04d}.png")
     np.savez_compressed(out / "portraits.npz", seeds=shown, rgb=[tiles[s] for s in shown])
     print(table(ordered))
-    print(f"peak memory of a process: {peak:.0f} MB; wrote {out}")
+    for process, taken in enumerate(memory.values()):
+        marks = [n for n in _MARKS if n <= len(taken)]
+        text = ", ".join(f"{taken[n - 1]:.0f} MB after {n}" for n in marks)
+        print(f"memory of process {process}: {text}; at most {max(taken):.0f} MB")
+    print(f"wrote {out}")
     return ordered
 
 
