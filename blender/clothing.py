@@ -107,6 +107,8 @@ def shell_object(layer: Layer, material: bpy.types.Material) -> bpy.types.Object
     mesh = layer.mesh
     attributes = weave(mesh.npos)
     edge = neckline(mesh.npos, layer.name)
+    assert mesh.hollow is not None
+    attributes["hollow"] = mesh.hollow
     attributes["trim"] = np.stack([edge, *seams(mesh.npos)], axis=1)
     return _object("clothes", mesh.vertices, mesh.triangles, attributes, material, mesh.thickness)
 

@@ -69,9 +69,10 @@ def lapels(layer: Layer, *, gorge: float, width: float, foot: float) -> list[Par
         growth = foot + (width - foot) * u**0.8
         # The upper edge of a lapel slants up and out to its point.
         lean = np.sign(last - first) * 2.1 * smoothstep(0.72, 1.0, u)
-        leaf = Leaf(starts, growth, lean, heights=flat, thickness=0.0028)
+        leaf = Leaf(starts, growth, lean, flat, edgewise=True, thickness=0.0028)
         if first > last:
-            leaf = Leaf(starts[::-1], growth[::-1], lean[::-1], heights=flat, thickness=0.0028)
+            leaf = Leaf(starts[::-1], growth[::-1], lean[::-1], flat, edgewise=True,
+                        thickness=0.0028)  # fmt: skip
         out.append(leaf_part(layer, leaf))
     starts = np.linspace(low + 0.15, high - 0.15, 61)
     u = _ends(starts)
@@ -92,7 +93,9 @@ def rolled_neck(layer: Layer, width: float) -> Part:
     starts = np.linspace(0.5 * total, 1.5 * total, 97)  # the join is at the nape
     heights = (0.0015, 0.0062, 0.0082, 0.0086, 0.0080, 0.0070, 0.0056)
     wobble = 0.0010 * np.sin(starts / total * 10 * np.pi)
-    leaf = Leaf(starts, np.full(97, width), 0.0, heights, wobble, 1.2, "rib", 0.0040)
+    leaf = Leaf(
+        starts, np.full(97, width), 0.0, heights, wobble, over=1.2, stuff="rib", thickness=0.0040
+    )
     return leaf_part(layer, leaf, smooth=3)
 
 
@@ -102,7 +105,9 @@ def edge_band(layer: Layer, width: float, height: float, stuff: str) -> Part:
     starts = np.linspace(0.0, layer.rim.length[-1], count)
     heights = (0.25 * height, height, height, 0.7 * height)
     return leaf_part(
-        layer, Leaf(starts, np.full(count, width), 0.0, heights, 0.0, 0.15, stuff, 0.6 * height), 1
+        layer,
+        Leaf(starts, np.full(count, width), heights=heights, stuff=stuff, thickness=0.6 * height),
+        1,
     )
 
 
@@ -112,16 +117,16 @@ def stand_collar(layer: Layer, *, from_y: float, width: float) -> Part:
     starts = np.linspace(low, high, 89)
     end = 1.0 - 0.35 * np.abs(_ends(starts)) ** 8
     heights = (0.0012, 0.0036, 0.0040, 0.0038, 0.0030)
-    return leaf_part(layer, Leaf(starts, width * end, 0.0, heights, 0.0, 0.6, "rib", 0.0022))
+    return leaf_part(layer, Leaf(starts, width * end, heights=heights, over=0.6, stuff="rib"))
 
 
 def ruffle(layer: Layer, width: float) -> Part:
     """A gathered flounce along the edge, `width` cm deep."""
-    starts = np.linspace(0.0, layer.rim.length[-1], 289)
-    turns = round(layer.rim.length[-1] / 4.2)
-    wave = 0.5 + 0.5 * np.sin(2 * np.pi * turns * starts / starts[-1])
+    total = layer.rim.length[-1]
+    starts = np.linspace(0.5 * total, 1.5 * total, 289)
+    wave = 0.5 + 0.5 * np.sin(2 * np.pi * round(total / 4.2) * starts / total)
     heights = (0.0008, 0.0022, 0.0026, 0.0030, 0.0032, 0.0034)
-    leaf = Leaf(starts, np.full(289, width), 0.0, heights, 0.0085 * wave, 0.15, "cloth", 0.0012)
+    leaf = Leaf(starts, np.full(289, width), 0.0, heights, 0.0150 * wave, thickness=0.0012)
     return leaf_part(layer, leaf, smooth=1)
 
 
@@ -170,7 +175,6 @@ def hood(layer: Layer, rng: np.random.Generator) -> Part:
     least = np.full(grid.shape[:2], 0.0050)
     least[:, :2], least[:, -1] = -0.004, 0.0
     grid = layer.surface.lift(grid, least)
-    grid[..., 1] = np.minimum(grid[..., 1], 0.240)
     length = np.linalg.norm(np.diff(grid, axis=1), axis=2).cumsum(axis=1) * 100.0
     down = np.concatenate([np.zeros((len(grid), 1)), length], axis=1)
     weave = np.stack([np.broadcast_to(starts[:, None], down.shape), down], axis=-1)

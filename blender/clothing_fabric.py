@@ -1,7 +1,8 @@
 """Cloth shaders.
 
-They read the point attributes of `clothing_panels.weave` (cm on the cloth, a set for each panel)
-and `trim`: cm from the neckline, past the sleeve's seam, in front of the shoulder's seam.
+They read the point attributes of `clothing_panels.weave` (cm on the cloth, a set for each panel),
+`hollow`, how deep in a fold a point lies, and `trim`: cm from the neckline, past the sleeve's
+seam, in front of the shoulder's seam.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def fabric_material(fabric: Fabric) -> bpy.types.Material:
     shade = graph.math("MULTIPLY_ADD", flat, 0.30, 0.70)
     blotch = graph.noise(weave, 0.35)
     shade = graph.math("MULTIPLY", shade, graph.remap(blotch, 0.3, 0.7, 0.93, 1.06))
+    hollow = graph.attribute("hollow", "Fac")
+    shade = graph.math("MULTIPLY", shade, graph.remap(hollow, -0.8, 1.0, 1.10, 0.52))
     height, tone = _relief(graph, fabric.relief, (weave, across, down))
     ribs = wave(graph, ring, 0.5)
     if fabric.band:

@@ -12,7 +12,7 @@ from scipy import sparse
 from blender.body import bust_level
 from blender.clothing_cuts import neckline
 from blender.clothing_folds import folds, tailoring
-from blender.clothing_surface import Rim, Surface, make_rim
+from blender.clothing_surface import Rim, Surface, into_box, make_rim
 from blender.figure import vertex_normals
 from blender.hair_collide import Collider
 from blender.hair_mask import smoothstep
@@ -22,6 +22,7 @@ from blender.streams import generator
 
 _HEM = 0.014  # m that the cloth is turned in at the bust's outline
 _APART = 0.0012  # m of air between two layers
+_HOLLOW = 0.0012  # m, how far smoothing lifts the valley of a deep fold
 _HIDDEN = 3.0  # cm that an outer layer must reach past a point to make the inner one useless
 
 
@@ -39,27 +40,27 @@ class Fit:
     pad: float = 0.0  # m, height of a shoulder pad
 
 
-_TEE = Fit(0.0045, 0.0022, 1.7, 0.0010, drape=10, folds=0.0067, groove=0.0010)
-_SHIRT = replace(_TEE, band=0.0, rise=0.0, drape=12, folds=0.0077)
-_COAT = Fit(0.0070, 0.0028, 0.0, 0.0, drape=16, folds=0.0064, groove=0.0016, pad=0.003)
+_TEE = Fit(0.0045, 0.0022, 1.7, 0.0010, drape=10, folds=0.0097, groove=0.0010)
+_SHIRT = replace(_TEE, band=0.0, rise=0.0, drape=12, folds=0.0112)
+_COAT = Fit(0.0070, 0.0028, 0.0, 0.0, drape=16, folds=0.0093, groove=0.0016, pad=0.003)
 FITS: dict[str, Fit] = {
     "tshirt": _TEE,
     "scoop": _TEE,
     "vneck": _TEE,
     "boatneck": replace(_TEE, band=1.2),
-    "sweater": Fit(0.0075, 0.0040, 2.2, 0.0020, drape=18, folds=0.0072, groove=0.0016),
-    "turtleneck": Fit(0.0060, 0.0035, 0.0, 0.0, drape=14, folds=0.0064, groove=0.0012),
-    "tank": replace(_TEE, ease=0.0032, band=1.1, rise=0.0006, folds=0.0035),
-    "camisole": replace(_TEE, ease=0.0034, band=0.5, rise=0.0004, folds=0.0029),
-    "offshoulder": replace(_TEE, ease=0.0040, band=0.8, folds=0.0048),
+    "sweater": Fit(0.0075, 0.0040, 2.2, 0.0020, drape=18, folds=0.0104, groove=0.0016),
+    "turtleneck": Fit(0.0060, 0.0035, 0.0, 0.0, drape=14, folds=0.0093, groove=0.0012),
+    "tank": replace(_TEE, ease=0.0032, band=1.1, rise=0.0006, folds=0.0051),
+    "camisole": replace(_TEE, ease=0.0034, band=0.5, rise=0.0004, folds=0.0042),
+    "offshoulder": replace(_TEE, ease=0.0040, band=0.8, folds=0.0070),
     "shirt": _SHIRT,
-    "dress_shirt": replace(_SHIRT, folds=0.0032, ease=0.0035),
-    "polo": replace(_SHIRT, folds=0.0064),
-    "hoodie": Fit(0.0085, 0.0040, 0.0, 0.0, drape=20, folds=0.0088, groove=0.0018),
-    "denim_jacket": replace(_COAT, folds=0.0072, pad=0.0015),
-    "bomber": replace(_COAT, ease=0.0090, folds=0.0112, pad=0.0),
-    "cardigan": Fit(0.0065, 0.0036, 0.0, 0.0, drape=18, folds=0.0064, groove=0.0014),
-    "suit": replace(_COAT, folds=0.0035, pad=0.0085, groove=0.0014),
+    "dress_shirt": replace(_SHIRT, folds=0.0046, ease=0.0035),
+    "polo": replace(_SHIRT, folds=0.0093),
+    "hoodie": Fit(0.0085, 0.0040, 0.0, 0.0, drape=20, folds=0.0128, groove=0.0018),
+    "denim_jacket": replace(_COAT, folds=0.0104, pad=0.0015),
+    "bomber": replace(_COAT, ease=0.0090, folds=0.0162, pad=0.0),
+    "cardigan": Fit(0.0065, 0.0036, 0.0, 0.0, drape=18, folds=0.0093, groove=0.0014),
+    "suit": replace(_COAT, folds=0.0051, pad=0.0085, groove=0.0014),
 }
 # The layers of a garment, inner first; most have one, of their own name.
 LAYERS: dict[str, tuple[str, ...]] = {
@@ -81,6 +82,7 @@ class GarmentMesh:
     triangles: np.ndarray  # (F, 3)
     npos: np.ndarray  # (N, 3) cm
     thickness: float  # m, to be added inwards
+    hollow: np.ndarray | None = None  # (N,) how far a point lies in a fold's valley, [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,14 @@ class _Base:
         for _ in range(rounds):
             points = points + weight[:, None] * (self.mean @ points - points)
         return points
+
+    def hollows(self, surface: Surface) -> np.ndarray:
+        """How concave a surface over these vertices is, (N,) in [-1, 1]."""
+        flat = self.smooth(surface.points, 7, np.ones(len(surface.points)))
+        bend = ((flat - surface.points) * surface.normals).sum(axis=1)
+        for _ in range(3):
+            bend = self.mean @ bend
+        return np.tanh(bend / _HOLLOW)
 
 
 def _base(vertices: np.ndarray, faces: np.ndarray, npos: np.ndarray) -> _Base:
@@ -146,6 +156,7 @@ def make_layers(
     for index, name in enumerate(names):
         rng = generator(seed, f"clothes.folds.{index}")
         points = _hang(base, FITS[name], neckline(base.npos, name), collider, under, rng)
+        points = into_box(points)
         under = Surface(points, vertex_normals(points, base.quads), base.npos)
         out.append(_cut(base, under, name, names[index + 1 :]))
     return out
@@ -185,17 +196,17 @@ def _hang(
 
 def _cut(base: _Base, surface: Surface, name: str, over: Sequence[str]) -> Layer:
     below = neckline(base.npos, name)
-    data = np.concatenate([surface.points, base.npos], axis=1)
+    data = np.concatenate([surface.points, base.npos, base.hollows(surface)[:, None]], axis=1)
     triangles = triangulate(base.quads)
     for other in over:  # what an outer layer hides is not worth drawing
         hidden = _HIDDEN - neckline(base.npos, other)
         triangles = triangles[(hidden[triangles] > 0).any(axis=1)]
     data, triangles, on_edge = clip(below, triangles, data)
-    edge = data[on_edge, 3:]
+    edge = data[on_edge, 3:6]
     data, triangles, on_cut = clip(bust_level(data[:, :3]), triangles, data)
     data, triangles = _hem(data, triangles, on_cut)
     fit = FITS[name]
-    mesh = GarmentMesh(data[:, :3], triangles, data[:, 3:], fit.thickness)
+    mesh = GarmentMesh(data[:, :3], triangles, data[:, 3:6], fit.thickness, data[:, 6])
     return Layer(name, fit, mesh, surface, make_rim(surface, edge))
 
 
@@ -213,7 +224,7 @@ def make_garment(
 def _hem(
     data: np.ndarray, triangles: np.ndarray, on_cut: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn the cloth (N, 6) in at the bust's outline, so that no gap shows between it and the skin.
+    """Turn the cloth (N, A) in at the bust's outline, so that no gap shows between it and the skin.
 
     A flange follows the outline's own surface from each edge on the cut towards the body.
     """

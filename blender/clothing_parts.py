@@ -9,7 +9,7 @@ import numpy as np
 from blender.body import bust_level
 from blender.clothing_mesh import Layer
 from blender.clothing_panels import chest_point
-from blender.clothing_surface import Rim, Surface, unit
+from blender.clothing_surface import Rim, Surface, into_box, unit
 from blender.mesh_cut import clip, triangulate
 
 _INSIDE = 1e-3  # m from the bust's outline, so that nothing sewn on sticks out of it
@@ -35,6 +35,7 @@ def grid_part(
     it faces outwards. What the bust's outline cuts off is gone.
     """
     rows, columns, _ = grid.shape
+    grid = into_box(grid)
     index = np.arange(rows * columns).reshape(rows, columns)
     corners = (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1])
     quads = np.stack(corners, axis=-1).reshape(-1, 4)
@@ -90,6 +91,7 @@ class Leaf:
     lean: np.ndarray | float = 0.0  # (R,) cm that the outer edge runs ahead along the rim
     heights: tuple[float, ...] = (0.0015, 0.004, 0.0045, 0.004, 0.004, 0.004)  # m, fold to edge
     wave: np.ndarray | float = 0.0  # (R,) m added to the height at the outer edge
+    edgewise: bool = False  # patterns' columns run along the rim, not away from it
     over: float = 0.15  # cm that the fold stands above the rim
     stuff: str = "cloth"
     thickness: float = 0.0022  # m
@@ -137,6 +139,7 @@ def leaf_part(layer: Layer, leaf: Leaf, smooth: int = 2) -> Part:
     grid = layer.surface.lift(grid, np.broadcast_to(least, grid.shape[:2]))
     across = np.linspace(0.0, 1.0, grid.shape[1])[None] * leaf.width[:, None]
     weave = np.stack([np.broadcast_to(leaf.starts[:, None], across.shape), across], axis=-1)
+    weave = weave[..., ::-1] if leaf.edgewise else weave
     turned = facing_out(grid, layer.surface)
     if turned is not grid:
         weave = weave[::-1]

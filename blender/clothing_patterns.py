@@ -12,7 +12,7 @@ from blender.spec_base import Rgb
 _SOFT = 0.03  # of a repeat: how far the edge of a stripe fades
 # cm, one repeat at scale 1
 REPEATS: dict[str, float] = {
-    "plain": 4.0, "striped": 3.4, "vertical": 2.6, "pinstriped": 2.1, "checked": 2.8,
+    "plain": 4.0, "striped": 3.4, "vertical": 2.6, "pinstriped": 1.7, "checked": 2.8,
     "plaid": 6.4, "dotted": 2.6, "colourblock": 4.0, "herringbone": 2.6, "heathered": 1.0,
     "floral": 4.2,
 }  # fmt: skip
@@ -63,7 +63,7 @@ def patterned(
 
 
 def _pinstripes(graph: Graph, cloth: Cloth, repeat: float) -> Any:
-    return graph.math("MULTIPLY", bars(graph, cloth.across, repeat, 0.13), 0.8)
+    return graph.math("MULTIPLY", bars(graph, cloth.across, repeat, 0.10), 0.7)
 
 
 def _checks(graph: Graph, cloth: Cloth, repeat: float) -> Any:

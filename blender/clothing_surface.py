@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
+_KNEE, _LIMIT = 0.228, 0.2475  # m behind the eyes: where pressing into the box starts; its end
 _NEAR = 6  # vertices that a point is blended from
 
 
@@ -57,6 +58,15 @@ class Surface:
         """The same, but points that are higher already stay."""
         now, normal = self.height(points)
         return points + np.maximum(height - now, 0.0)[..., None] * normal
+
+
+def into_box(points: np.ndarray) -> np.ndarray:
+    """Points (..., 3) m pressed into the box's back; what lay behind another point still does."""
+    room = _LIMIT - _KNEE
+    beyond = np.maximum(points[..., 1] - _KNEE, 0.0)
+    out = points.copy()
+    out[..., 1] += room * np.tanh(beyond / room) - beyond
+    return out
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

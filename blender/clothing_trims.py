@@ -41,7 +41,7 @@ def strap(layer: Layer, x: float, front: float, width: float) -> list[Part]:
     start = np.degrees(np.arctan2(foot[1] + 32.0, foot[2] - 0.4))
     angle = np.linspace(start - 4.0, 150.0, 57)
     return [
-        ribbon(layer.surface, over_shoulder(np.full(57, side), angle), width, -0.0004)
+        ribbon(layer.surface, over_shoulder(np.full(57, side), angle), width, -0.0016)
         for side in (-x, x)
     ]
 

@@ -49,12 +49,6 @@ TOP = ("white", "white", "black", "grey", "light grey", "navy", "cream", "red", 
        "light blue", "burgundy", "dusty rose")  # fmt: skip
 
 
-def light(name: str) -> bool:
-    """Whether a colour is a light one."""
-    r, g, b = CLOTH_COLOURS[name]
-    return 0.3 * r + 0.6 * g + 0.1 * b > 0.55
-
-
 def contrast(one: str, other: str) -> float:
     """How far two colours are apart, 0 to about 1.5."""
     a, b = CLOTH_COLOURS[one], CLOTH_COLOURS[other]
