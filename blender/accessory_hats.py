@@ -99,14 +99,14 @@ def _cap(dome: Dome) -> list[Shape]:
 
 def _fedora(dome: Dome) -> list[Shape]:
     """A felt hat: dented crown, brim turned up behind, ribbon."""
-    knots = [(0.0, 0.86), (0.3, 0.90), (0.55, 1.0), (0.70, 1.03), (0.82, 0.95), (0.91, 0.6),
+    knots = [(0.0, 0.90), (0.3, 0.925), (0.55, 1.0), (0.70, 1.03), (0.82, 0.95), (0.91, 0.6),
              (0.97, 0.25), (1.0, 0.0)]  # fmt: skip
     reach, height = _block(dome, knots, 30, 0.45, 1.7)
     level = np.clip(height / (dome.tall + 1.7), 0, 1)
     side = np.abs(np.sin(dome.phi))
     pinch = np.exp(-(((np.abs(((dome.phi + np.pi) % (2 * np.pi)) - np.pi) - 0.62) / 0.34) ** 2))
     reach = reach * (1 - 0.13 * pinch * np.clip(2 * level - 0.9, 0, 1))
-    height = height * (1 - 0.05 * (1 - _cosine(dome)) + 0.02 * side)
+    height = height * (1 - 0.03 * (1 - _cosine(dome)) + 0.02 * side)
     crown = rings(dome.place(reach, height))
     brim = _round_brim(
         dome, 5.2, 0.5 + 0.9 * _cosine(dome) - 0.9 * np.abs(np.sin(dome.phi)), 0.40, 3.2

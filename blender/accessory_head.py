@@ -16,6 +16,10 @@ from blender.hair_guides import HeadFrame
 
 _LOWEST = -16.0  # cm of the template; skin further down is not the head's
 
+_WIDE = 1.2  # cm, diagonal of a face from which on points are added inside it
+_U, _V = (g.reshape(-1) for g in np.meshgrid([0.0, 0.25, 0.5, 0.75], [0.0, 0.25, 0.5, 0.75]))
+_BILINEAR = np.stack([(1 - _U) * (1 - _V), _U * (1 - _V), _U * _V, (1 - _U) * _V], axis=1)[1:]
+
 
 @dataclass(frozen=True)
 class Head:
@@ -38,7 +42,7 @@ class Head:
         """Signed distances (...,) of points (..., 3) to the skin, positive outside."""
         far, index = self.tree.query(points, k=1, workers=1)
         plane = ((points - self.points[index]) * self.normals[index]).sum(axis=-1)
-        blend = np.clip(far / 0.8, 0.0, 1.0)  # the planes hold close by only
+        blend = np.clip((far - 0.7) / 0.8, 0.0, 1.0)  # the planes hold close by only
         return (1 - blend) * plane + blend * np.copysign(far, plane)
 
     def push(self, points: np.ndarray, gap: float) -> np.ndarray:
@@ -72,12 +76,22 @@ def head_of(figure: Figure) -> Head:
     quads = figure.skin[(figure.npos[figure.skin, 1] > _LOWEST).all(axis=1)]
     place = np.concatenate([figure.vertices[used], figure.vertices[quads].mean(axis=1)])
     normals = np.concatenate([figure.normals[used], face_normals(figure.vertices, quads)])
+    npos = np.concatenate([figure.npos[used], figure.npos[quads].mean(axis=1)])
+    # The skull's faces are centimetres wide: more points keep distances to them exact.
+    span = np.linalg.norm(figure.npos[quads[:, 0]] - figure.npos[quads[:, 2]], axis=1)
+    wide = quads[span > _WIDE]
+    share = _BILINEAR[:, None, :, None]
+    place = np.concatenate([place, (share * figure.vertices[wide]).sum(axis=2).reshape(-1, 3)])
+    fine = (share * figure.normals[wide]).sum(axis=2).reshape(-1, 3)
+    fine /= np.maximum(np.linalg.norm(fine, axis=1, keepdims=True), 1e-9)
+    normals = np.concatenate([normals, fine])
+    npos = np.concatenate([npos, (share * figure.npos[wide]).sum(axis=2).reshape(-1, 3)])
     points = frame.to_template(place)
     lashes = frame.to_template(figure.vertices[figure.lashes])
     side = np.abs(lashes[:, 0])
     return Head(
         frame=frame,
-        npos=np.concatenate([figure.npos[used], figure.npos[quads].mean(axis=1)]),
+        npos=npos,
         points=points,
         normals=normals @ frame.axes,
         tree=cKDTree(points),

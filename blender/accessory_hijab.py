@@ -30,6 +30,7 @@ _START = (0.25, 0.125)  # m, how far out rays start: at the head, at the neck
 _TIGHT = 20  # rounds of evening out
 _FACE = (-2.6, 6.35, 9.3)  # cm: middle height, half width and half height of the opening
 _BIB = (0.176, -0.11, 0.142)  # m: half width of the hem, height where it begins, its depth
+_BACK = 0.238  # m, how far back the scarf may reach
 _CAPE = (0.045, 0.200)  # m from the neck's middle
 
 
@@ -44,7 +45,8 @@ def _hem(world: np.ndarray) -> np.ndarray:
     """Distance (...,) above the lower edge of the scarf, about metres."""
     wide, top, deep = _BIB
     low = np.maximum(top - world[..., 2], 0.0) / deep
-    return (1.0 - ((world[..., 0] / wide) ** 4 + low**4) ** 0.25) * deep
+    bib = (1.0 - ((world[..., 0] / wide) ** 4 + low**4) ** 0.25) * deep
+    return np.minimum(bib, _BACK - world[..., 1])
 
 
 def _taut(inverse: np.ndarray, most: np.ndarray, rounds: int) -> np.ndarray:
@@ -148,7 +150,9 @@ def _cape(head: Head, person: Collider, side: float) -> tuple[np.ndarray, np.nda
     lift = _folds(head.frame.to_template(points), side)
     points = points + lift[..., None] * np.array([0.0, -0.5, 0.85])
     triangles = triangulate(grid_quads(*fine.shape, wrap=True))
-    flat, triangles, _ = clip(_hem(points.reshape(-1, 3)), triangles, points.reshape(-1, 3))
+    flat = points.reshape(-1, 3)
+    flat, triangles, _ = clip(_hem(flat), triangles, flat)
+    flat, triangles, _ = clip(opening(head.frame.to_template(flat)), triangles, flat)
     return flat, triangles
 
 

@@ -42,7 +42,8 @@ def _headband(dome: Dome) -> Shape:
     middle = 1.75 + 0 * ahead
     height = middle + half * np.cos(turn)
     fold = 0.10 * _crease(1.6 * np.cos(turn) + 0.8 + 0.25 * np.sin(dome.phi * 2))
-    out = 0.30 + (0.16 + 0.42 * ahead) * np.sin(turn) + fold * (np.sin(turn) > 0)
+    thick = 0.16 + 0.42 * ahead * (np.sin(turn) > 0)
+    out = 0.30 + thick * np.sin(turn) + fold * (np.sin(turn) > 0)
     reach = dome.wide.mean()
     share = 1.0 - height / reach / (np.pi / 2)
     return rings(dome.over(share, out))
