@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender.hair_collide import Collider
-from blender.hair_mask import hairline_height, ripple, smoothstep
+from blender.hair_mask import CROWN, hairline_height, ripple, smoothstep
 from blender.hair_styles import Style
 
-WHORL = np.array([0.0, -0.5])  # cm, x and z of the crown's whorl
 STEPS = 40  # of the march, a strand; each strand has steps of its own length
 
 
@@ -79,7 +78,7 @@ def _field(style: Style, side: np.ndarray, lead: np.ndarray, t: np.ndarray) -> n
     out[:, 1] += top * style.lift * (0.6 + 0.4 * smoothstep(4.0, 10.0, t[:, 2]))
     out[:, 2] = top * forward + (1 - top) * flank_forward
     if style.whorl > 0:
-        ray = t[:, [0, 2]] - WHORL
+        ray = t[:, [0, 2]] - CROWN[[0, 2]]
         ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 0.6)
         out[:, [0, 2]] += style.whorl * top[:, None] * ray
     # Hair at the sides parts round the ear's front and never turns onto the cheek.
@@ -156,7 +155,13 @@ def march(
     step = lengths / STEPS
     path = np.empty((STEPS + 1, count, 3))
     path[0] = roots
-    heading = style.rise * normals + (1 - style.rise) * _unit(
+    # Strands leave the whorl and the parting in all directions; standing up, they hide the skin.
+    bare = smoothstep(5.0, 2.0, np.linalg.norm(t0 - CROWN, axis=1))
+    if style.part is not None:
+        line = smoothstep(1.6, 0.5, np.abs(t0[:, 0] - style.part)) * smoothstep(7.0, 9.0, t0[:, 1])
+        bare = np.maximum(bare, line)
+    rise = (style.rise + np.maximum(0.92 - style.rise, 0.0) * bare)[:, None]
+    heading = rise * normals + (1 - rise) * _unit(
         _flatten(_field(style, side, lead, t0) @ frame.axes.T, normals)
     )
     heading = _unit(heading + wild)

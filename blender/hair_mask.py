@@ -17,7 +17,7 @@ _HAIRLINE = np.array(
         (9.4, 2.6), (10.5, 4.0), (11.6, 4.9), (12.6, 6.0), (13.4, 6.7), (14.4, 7.0), (16.0, 7.0),
     ]
 )  # fmt: skip
-_CROWN = np.array([0.0, 10.4, -0.8])  # cm, the whorl
+CROWN = np.array([0.0, 10.4, -0.8])  # cm, the whorl
 # How strongly hair colours the scalp of styles that show it.
 _TINT = {
     "buzz": 0.60, "crew": 0.70, "mohawk": 0.55, "undercut": 0.65, "quiff": 0.65, "cornrows": 0.35,
@@ -41,10 +41,17 @@ def ripple(npos: np.ndarray, scale: float) -> np.ndarray:
 def hairline_height(npos: np.ndarray, recede: float = 0.0) -> np.ndarray:
     """Height of the hairline (N,), cm, beside each point; `recede` cm lifts the forehead's."""
     line = np.interp(npos[:, 2], _HAIRLINE[:, 0], _HAIRLINE[:, 1])
-    front = smoothstep(10.5, 12.5, npos[:, 2])
-    # Receding starts at the temples and spares the middle for longest.
-    corner = 0.35 + 0.65 * smoothstep(1.0, 4.0, np.abs(npos[:, 0]))
-    return line + recede * front * corner
+    return line + 0.3 * recede * smoothstep(10.5, 12.5, npos[:, 2])
+
+
+def bays(npos: np.ndarray, recede: float, grow: float = 0.0) -> np.ndarray:
+    """1 in the bald bays (N,) that eat into the hair above the temples: an M-shaped hairline."""
+    if recede <= 0:
+        return np.zeros(len(npos))
+    corner = np.stack([np.abs(npos[:, 0]) - 4.7, npos[:, 1] - 7.0, npos[:, 2] - 12.4], axis=1)
+    reach = np.linalg.norm(corner, axis=1) + 0.3 * ripple(npos, 2.6)
+    size = 0.4 + 1.2 * recede - grow
+    return smoothstep(size + 0.5, size - 0.5, reach)
 
 
 def ear_weight(npos: np.ndarray) -> np.ndarray:
@@ -65,13 +72,14 @@ def scalp_density(
         return np.zeros(len(npos))
     edge = hairline_height(npos, recede) + 0.22 * ripple(npos, 2.3)
     out = smoothstep(-_SOFT, _SOFT, npos[:, 1] - edge + grow) * (1.0 - ear_weight(npos))
+    out = out * (1.0 - bays(npos, recede, grow))
     return out * _ring(npos, grow) if style == "horseshoe" else out
 
 
 def scalp_tint(npos: np.ndarray, style: str = "short", recede: float = 0.0) -> np.ndarray:
     """How much the skin takes the hair's colour (N,): most at the crown, least where shaved."""
-    crown = smoothstep(6.0, 3.0, np.linalg.norm(npos - _CROWN, axis=1))
-    weight = _TINT.get(style, 0.70 + 0.22 * crown)
+    crown = smoothstep(6.0, 3.0, np.linalg.norm(npos - CROWN, axis=1))
+    weight = _TINT.get(style, 0.82 + 0.14 * crown)
     return scalp_density(npos, style, recede) * weight
 
 
@@ -97,7 +105,7 @@ def rooting(npos: np.ndarray, part: float | None, recede: float = 0.0) -> np.nda
     above = npos[:, 1] - hairline_height(npos, recede)
     front = smoothstep(2.2, 0.6, above) * smoothstep(8.0, 10.0, npos[:, 2])
     # Strands leave the whorl in all directions, which would bare it.
-    crown = smoothstep(5.0, 2.0, np.linalg.norm(npos - _CROWN, axis=1))
+    crown = smoothstep(5.0, 2.0, np.linalg.norm(npos - CROWN, axis=1))
     if part is not None:
         line = smoothstep(1.4, 0.4, np.abs(npos[:, 0] - part)) * smoothstep(3.0, 6.0, npos[:, 1])
         crown = np.maximum(crown, line)

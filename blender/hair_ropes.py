@@ -11,7 +11,8 @@ from blender.hair_mask import hairline_height
 ROWS = 15  # cornrows
 ROW_WIDTH = 0.0058  # m, half the width of a cornrow
 LOC_WIDTH = 0.0043  # m, radius of a loc
-_DENSE = 3  # points on the weave for every one of the spine
+_FRONT, _NAPE = np.array([0.0, 2.5, 15.5]), np.array([0.0, -7.0, -2.6])  # cm, where rows meet
+_FAN = 74.0  # degrees from the middle row to the last above an ear
 
 
 def resample(spines: np.ndarray, points: int) -> np.ndarray:
@@ -77,21 +78,14 @@ def twist(
 def row_spines(frame: HeadFrame, collider: Collider, recede: float, length: float) -> np.ndarray:
     """Spines (ROWS, S, 3), metres: from the hairline back over the head, then hanging `length` m.
 
-    Rows are meridians about an axis through the head from the forehead to the nape.
+    Rows are half ellipses about the line from the forehead to the nape, laid on the head.
     """
-    turn = np.radians(np.linspace(-92, 92, ROWS))[:, None]  # from ear over the crown to ear
-    pole, centre = np.array([0.0, -6.5, -2.6]), np.array([0.0, 3.0, 4.5])
-    sweep = np.radians(np.linspace(0, 175, 70))[None]
-    # Circles through the nape: start before the forehead, keep what lies above the hairline.
-    back = pole - centre
-    reach = np.linalg.norm(back)
-    back /= reach
-    up = np.array([0.0, -back[2], back[1]])
-    up *= np.sign(up[1])
-    side = np.array([1.0, 0.0, 0.0])
-    radial = np.cos(turn)[..., None] * up + np.sin(turn)[..., None] * side
-    ray = np.sin(sweep)[..., None] * radial - np.cos(sweep)[..., None] * back
-    path = frame.to_world(centre + 11.0 * ray)
+    turn = np.radians(np.linspace(-_FAN, _FAN, ROWS))[:, None, None]  # from ear to ear
+    sweep = np.radians(np.linspace(4, 176, 80))[None, :, None]
+    middle, ahead = (_FRONT + _NAPE) / 2, (_FRONT - _NAPE) / 2
+    up = np.array([0.0, ahead[2], -ahead[1]]) / np.linalg.norm(ahead)
+    out_of = np.cos(turn) * 12.5 * up + np.sin(turn) * np.array([8.5, 0.0, 0.0])
+    path = frame.to_world(middle + np.cos(sweep) * ahead + np.sin(sweep) * out_of)
     for _ in range(3):
         distance, outward = collider.query(path)
         path = path - distance[..., None] * outward
