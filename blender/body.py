@@ -136,6 +136,10 @@ def shape_coefficients(spec: AvatarSpec) -> np.ndarray:
     identity = spec.identity
     local = _named(identity.targets, LOCAL_TARGETS, "target")
     actions = _named(_with_gaze(spec), FACE_ACTIONS, "action")
+    # Blinking shuts the eyes of the plain face: what opens this one's further gives way.
+    for side, action in (("l", "eyeBlinkLeft"), ("r", "eyeBlinkRight")):
+        for name in (f"{side}-eye-height{k}-incr" for k in (1, 2, 3)):
+            local[name] = local.get(name, 0.0) * (1.0 - actions.get(action, 0.0))
     signed = [max(sign * local.get(name, 0.0), 0.0) for name, sign in bake.local_names()]
     units = [actions.get(name, 0.0) for name in FACE_ACTIONS]
     return np.array([*_phenotype(identity), *signed, *units])

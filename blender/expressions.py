@@ -16,7 +16,7 @@ EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     "slight smile": (9.0, {"mouthSmile": 0.42, "cheekSquint": 0.25, "mouthDimple": 0.15}),
     "smile": (
         7.0,
-        {"mouthSmile": 0.80, "cheekSquint": 0.55, "eyeSquint": 0.18, "mouthUpperUp": 0.05},
+        {"mouthSmile": 0.80, "cheekSquint": 0.55, "eyeSquint": 0.18},
     ),
     "open smile": (
         6.0,
@@ -38,10 +38,10 @@ EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
         3.0,
         {"browInnerUp": 0.55, "browOuterUp": 0.65, "eyeWide": 0.55, "jawOpen": 0.34},
     ),
-    "frown": (2.0, {"browDown": 0.75, "mouthFrown": 0.45, "eyeSquint": 0.15}),
+    "frown": (2.0, {"browDown": 0.95, "mouthFrown": 0.55, "eyeSquint": 0.20}),
     "angry": (
         1.5,
-        {"browDown": 0.95, "noseSneer": 0.40, "mouthPress": 0.55, "eyeWide": 0.15},
+        {"browDown": 1.0, "noseSneer": 0.55, "mouthPress": 0.40, "mouthFrown": 0.35},
     ),
     "pout": (1.5, {"mouthPucker": 0.40, "mouthShrugLower": 0.55, "browInnerUp": 0.15}),
     "speaking": (
@@ -57,13 +57,13 @@ EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     ),
     "wink": (
         2.0,
-        {"eyeBlinkLeft": 1.0, "cheekSquintLeft": 0.55, "mouthSmile": 0.40,
+        {"eyeBlinkLeft": 1.0, "eyeSquintLeft": 0.25, "cheekSquintLeft": 0.55, "mouthSmile": 0.40,
          "mouthSmileLeft": 0.60},
     ),
-    "squint": (1.5, {"eyeSquint": 0.85, "cheekSquint": 0.40, "browDown": 0.30}),
+    "squint": (1.5, {"eyeSquint": 1.0, "cheekSquint": 0.40, "browDown": 0.40, "eyeBlink": 0.15}),
     "disgust": (
         1.5,
-        {"noseSneer": 0.85, "mouthUpperUp": 0.30, "browDown": 0.40, "mouthFrown": 0.25},
+        {"noseSneer": 1.0, "mouthUpperUp": 0.35, "browDown": 0.45, "mouthFrown": 0.35},
     ),
     "fear": (
         1.5,
@@ -79,19 +79,24 @@ EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     ),
     "raised brow": (
         1.5,
-        {"browOuterUpLeft": 0.95, "browInnerUp": 0.15, "browDownRight": 0.30,
+        {"browOuterUpLeft": 1.0, "eyeWideLeft": 0.30, "browDownRight": 0.45,
          "mouthPress": 0.15},
     ),
     "kiss": (1.5, {"mouthPucker": 0.85, "mouthFunnel": 0.10, "eyeSquint": 0.15}),
-    "puffed cheeks": (1.5, {"cheekPuff": 0.90, "mouthPress": 0.30, "mouthPucker": 0.15}),
+    "puffed cheeks": (1.5, {"cheekPuff": 0.65, "mouthPress": 0.30, "mouthPucker": 0.15}),
     "tongue out": (
         1.5,
         {"tongueOut": 1.0, "jawOpen": 0.30, "mouthSmile": 0.30, "cheekSquint": 0.30},
     ),
-    "eyes closed": (2.0, {"eyeBlink": 1.0, "mouthSmile": 0.18}),
-    "lip bite": (1.0, {"mouthRollLower": 0.80, "mouthUpperUp": 0.12, "mouthSmile": 0.25}),
+    "eyes closed": (2.0, {"eyeBlink": 1.0, "eyeSquint": 0.20, "mouthSmile": 0.18}),
+    "lip bite": (
+        1.0,
+        {"mouthRollLower": 1.0, "mouthUpperUp": 0.30, "jawOpen": 0.05, "mouthSmile": 0.25},
+    ),
     "mixed": (4.0, {}),
 }  # fmt: skip
+_PARTING = ("jawOpen", "mouthUpperUpLeft", "mouthLowerDownLeft", "mouthFunnel", "tongueOut")
+_SEAL = 0.04  # of mouthClose: the model's lips at rest are a millimetre apart
 # What "mixed" draws from: one upper-face and one or two lower-face units, none that fight.
 _UPPER = ("browDown", "browInnerUp", "browOuterUp", "eyeSquint", "eyeWide", "browOuterUpLeft")
 _LOWER = (
@@ -113,6 +118,13 @@ def sided(units: dict[str, float]) -> dict[str, float]:
     return out
 
 
+def _sealed(units: dict[str, float]) -> dict[str, float]:
+    """The units with lips that touch, unless one of them parts the lips."""
+    if any(units.get(name, 0.0) > 0 for name in _PARTING):
+        return units
+    return units | {"mouthClose": units.get("mouthClose", 0.0) + _SEAL}
+
+
 def _mirrored(name: str) -> str:
     if name.endswith("Left"):
         return name[:-4] + "Right"
@@ -132,7 +144,7 @@ def make_expression(name: str, strength: float = 1.0) -> Expression:
     """The catalogue's expression `name`, symmetric; ValueError for a name it does not hold."""
     if name not in EXPRESSIONS:
         raise ValueError(f"expression {name!r} is unknown; use one of {', '.join(EXPRESSIONS)}")
-    units = sided(EXPRESSIONS[name][1])
+    units = _sealed(sided(EXPRESSIONS[name][1]))
     return Expression(name, tuple((n, round(w * strength, 4)) for n, w in units.items()))
 
 
@@ -148,7 +160,7 @@ def sample_expression(seed: int) -> Expression:
     flip = rng.random() < 0.5
     actions: dict[str, float] = {}
     for unit, weight in sided(units).items():
-        scale = 1.0 if unit.startswith("eyeBlink") else strength
+        scale = 1.0 if weight == 1.0 and unit.startswith("eyeBlink") else strength
         skew = 1.0 + float(np.clip(rng.normal(0.0, 0.06), -0.15, 0.15))
         actions[_mirrored(unit) if flip else unit] = min(1.0, weight * scale * skew)
     traces = {
@@ -157,9 +169,7 @@ def sample_expression(seed: int) -> Expression:
     traces["mouthSmileRight"] = traces["mouthSmileLeft"] * float(rng.uniform(0.7, 1.3))
     if name == "neutral":
         actions |= traces
-    if any(unit.startswith("eyeBlink") for unit in actions):  # a wide-open eye cannot be shut
-        actions = {unit: w for unit, w in actions.items() if not unit.startswith("eyeWide")}
-    return Expression(name=name, actions=_rounded(actions))
+    return Expression(name=name, actions=_rounded(_sealed(actions)))
 
 
 def _rounded(actions: dict[str, float]) -> Weights:

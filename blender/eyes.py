@@ -67,7 +67,7 @@ def _eye_colours(
     fibres = sum(
         rng.uniform(0.3, 1.0) * np.cos(k * phi + rng.uniform(0, 2 * np.pi)) for k in range(9, 27, 3)
     )
-    iris = np.array(linear(spec.eyes.rgb)) * 0.85
+    iris = np.array(linear(spec.eyes.rgb))
     pupil = spec.eyes.pupil
     t = np.clip((r - pupil) / (1 - pupil), 0, 1)
     crypts = np.cos(3 * phi + rng.uniform(0, 6)) * np.cos(5 * phi + rng.uniform(0, 6))
@@ -76,7 +76,7 @@ def _eye_colours(
     wide = rng.uniform(0.10, 0.24)
     collar = np.exp(-0.5 * ((t - 0.10 - 0.04 * crypts) / wide) ** 2) * rng.uniform(0.4, 1.3)
     colour = iris * bright[:, None] * (1 + collar[:, None] * (0.40, 0.16, -0.20))
-    limbal = np.clip((t - 0.74) / 0.26, 0, 1) ** 1.5 * rng.uniform(0.75, 0.95)
+    limbal = np.clip((t - 0.78) / 0.22, 0, 1) ** 1.5 * rng.uniform(0.7, 0.9)
     colour = colour * (1 - limbal)[:, None]
     sclera = np.array(linear(_SCLERA)) * np.ones((len(r), 1))
     # Towards the corners the white reddens.

@@ -89,7 +89,7 @@ _TYPES: dict[str, dict[str, tuple[float, Shape]]] = {
 
 # Standard deviations of the noise by the first part of a name.
 _SPREADS = {
-    "asym": 0.16, "cheek": 0.20, "chin": 0.20, "ear": 0.26, "eye": 0.18, "eyebrows": 0.14,
+    "asym": 0.10, "cheek": 0.20, "chin": 0.20, "ear": 0.26, "eye": 0.18, "eyebrows": 0.14,
     "forehead": 0.14, "head": 0.14, "mouth": 0.20, "neck": 0.12, "nose": 0.20,
 }  # fmt: skip
 # Those that go wrong first: their ends move centimetres or tear.
@@ -109,7 +109,7 @@ _GENTLE = {
 # open wide enough to show the iris, lips that do not sulk.
 _REST: Shape = {
     "eyebrows-angle-up": 0.36, "eyebrows-trans-up": 0.08, "mouth-angles-up": 0.10,
-    "eye-height2-incr": 0.22, "eye-height1-incr": 0.14, "eye-height3-incr": 0.14,
+    "eye-height2-incr": 0.40, "eye-height1-incr": 0.25, "eye-height3-incr": 0.25,
 }  # fmt: skip
 # Lower limits tighter than -_LIMIT: the negative ends of these look angry or torn.
 _FLOORS = {
@@ -131,12 +131,12 @@ _FEMININE: Shape = {
 }  # fmt: skip
 # Added in proportion to the years past 40, full at 85: what gravity and time do.
 _AGED: Shape = {
-    "head-age-incr": 0.70, "eye-bag-incr": 0.45, "eye-eyefold-up": -0.30, "eye-corner2-up": -0.20,
+    "head-age-incr": 0.70, "eye-bag-incr": 0.45, "eye-eyefold-up": -0.20, "eye-corner2-up": -0.20,
     "cheek-volume-incr": -0.25, "cheek-trans-up": -0.35, "mouth-upperlip-volume-incr": -0.45,
     "mouth-lowerlip-volume-incr": -0.35, "mouth-upperlip-height-incr": -0.25,
     "mouth-lowerlip-height-incr": -0.15, "mouth-angles-up": -0.22, "ear-lobe-incr": 0.45,
     "ear-scale-incr": 0.30, "nose-point-up": -0.15, "nose-volume-incr": 0.20,
-    "chin-jaw-drop-incr": 0.30, "mouth-laugh-lines-out": -0.30, "eye-height2-incr": -0.25,
+    "chin-jaw-drop-incr": 0.30, "mouth-laugh-lines-out": -0.30, "eye-height2-incr": -0.12,
 }  # fmt: skip
 
 

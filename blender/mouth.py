@@ -26,7 +26,7 @@ _LOWER = ((0.54, 0.86, 0.30), (0.58, 0.86, 0.30), (0.66, 0.92, 0.38), (0.66, 0.8
           (0.66, 0.78, 0.54), (0.96, 0.72, 0.70))  # fmt: skip
 # Heights of the cutting edges, and how far the lower arch stands behind the upper one, cm.
 _UPPER_EDGE, _LOWER_EDGE, _OVERJET = -7.06, -6.98, 0.16
-_ROUND, _SQUARE = 0.55, 0.35  # exponents of the crowns' superquadrics
+_ROUND, _SQUARE = 0.5, 0.25  # exponents of the crowns' superquadrics
 _TURNS, _RINGS = 14, 9
 _GUM, _TONGUE = (0.74, 0.40, 0.39), (0.74, 0.38, 0.38)  # sRGB
 _ENAMEL = np.array([0.935, 0.905, 0.840])  # sRGB of young teeth
@@ -81,7 +81,7 @@ def crowns(rng: np.random.Generator, upper: bool, crooked: float) -> tuple[np.nd
             middle = side * (start + width / 2)
             start += width
             shift, lift = rng.normal(0.0, 0.05 * crooked, 2)
-            v = unit * (width / 2 * 0.985, height / 2, depth / 2)
+            v = unit * (width / 2 * 1.01, height / 2, depth / 2)
             # A crown is narrower and thicker where it leaves the gum.
             gum = unit[:, 1] if upper else -unit[:, 1]
             v = v * np.stack([1 - 0.13 * np.maximum(gum, 0), np.ones_like(gum),
@@ -131,8 +131,8 @@ def build_mouth(spec: AvatarSpec, shaped: Shaped) -> list[bpy.types.Object]:
     stain = float(np.clip(0.15 + 0.55 * old + rng.normal(0.0, 0.15), 0.0, 1.0))
     crooked = float(np.clip(rng.normal(0.25, 0.2), 0.0, 0.8))
     r, g, b = (float(c) for c in _ENAMEL + stain * (_YELLOW - _ENAMEL))
-    enamel = plain_material("teeth", (r, g, b), 0.22, coat=0.5, subsurface=0.25)
-    gum = plain_material("gums", _GUM, 0.3, coat=0.5, subsurface=0.3)
+    enamel = plain_material("teeth", (r, g, b), 0.22, coat=0.5, subsurface=0.25, glow=0.16)
+    gum = plain_material("gums", _GUM, 0.3, coat=0.5, subsurface=0.3, glow=0.05)
     out = []
     for part in ("teeth_upper", "teeth_lower"):
         upper = part == "teeth_upper"
@@ -146,7 +146,7 @@ def build_mouth(spec: AvatarSpec, shaped: Shaped) -> list[bpy.types.Object]:
             made.pass_index = LABELS["teeth" if name == part else "mouth"]
             out.append(made)
     points, quads = subdivide(shaped.quads["tongue"], shaped.vertices)
-    soft = plain_material("tongue", _TONGUE, 0.38, coat=0.35, subsurface=0.3)
+    soft = plain_material("tongue", _TONGUE, 0.38, coat=0.35, subsurface=0.3, glow=0.05)
     tongue = make_object("tongue", points, quads, material=soft)
     tongue.pass_index = LABELS["tongue"]
     return [*out, tongue]

@@ -32,8 +32,8 @@ _HEAD = ((4.5, 12.0), (3.0, 8.0), (2.5, 8.0))  # the same of the head's yaw, pit
 
 # name -> (sRGB, chance among dark-eyed and among light-eyed people)
 _IRISES: dict[str, tuple[Rgb, float, float]] = {
-    "dark brown": ((0.20, 0.115, 0.07), 0.55, 0.06),
-    "brown": ((0.33, 0.19, 0.11), 0.36, 0.20),
+    "dark brown": ((0.27, 0.155, 0.095), 0.55, 0.06),
+    "brown": ((0.38, 0.225, 0.13), 0.36, 0.20),
     "amber": ((0.52, 0.33, 0.13), 0.04, 0.05),
     "hazel": ((0.44, 0.34, 0.17), 0.03, 0.15),
     "green": ((0.36, 0.46, 0.30), 0.01, 0.14),

@@ -10,9 +10,9 @@ from blender.streams import generator
 
 # Tones 0 (lightest) to 7 (darkest) in CIELAB: measured skin lies on such a curve, reddest and
 # yellowest in its middle.
-_LIGHTNESS = np.array([83.0, 79.0, 74.5, 67.0, 58.0, 48.0, 37.0, 28.0])
-_RED = np.array([9.0, 11.0, 13.0, 15.0, 16.5, 16.0, 12.5, 9.0])
-_YELLOW = np.array([11.0, 14.0, 17.5, 21.0, 23.0, 21.5, 16.0, 10.0])
+_LIGHTNESS = np.array([79.0, 76.0, 72.0, 65.0, 56.5, 47.0, 36.5, 28.0])
+_RED = np.array([10.0, 11.5, 13.0, 15.0, 16.5, 16.0, 12.5, 9.0])
+_YELLOW = np.array([13.0, 15.5, 18.5, 21.5, 23.0, 21.5, 16.0, 10.0])
 _UNDERTONE = (-2.0, 3.6)  # what a warm undertone adds to red and to yellow
 _SPREAD = 1.05  # of the tone about its ancestry's mean: skin and face shape agree only loosely
 _LIP = np.array([0.70, 0.27, 0.29])
@@ -46,7 +46,7 @@ def skin_rgb(tone: float, undertone: float) -> np.ndarray:
     """sRGB (3,) of a skin tone 0 .. 7 with an undertone -1 cool .. 1 warm."""
     at = np.arange(8.0)
     values = [float(np.interp(tone, at, curve)) for curve in (_LIGHTNESS, _RED, _YELLOW)]
-    weight = 0.5 + 0.5 * values[0] / 83.0  # dark skins shift less
+    weight = 0.5 + 0.5 * values[0] / 79.0  # dark skins shift less
     return _lab_to_srgb(
         values[0],
         values[1] + weight * undertone * _UNDERTONE[0],
@@ -86,7 +86,7 @@ def sample_skin(seed: int, identity: Identity) -> Skin:
     }  # fmt: skip
     paint = np.array(_LIPSTICKS[pick(rng, dict.fromkeys(_LIPSTICKS, 1.0))])
     lip = lip + 0.85 * amounts["lipstick"] * (paint - lip)
-    freckled = rng.random() < 0.08 + 0.42 * fair
+    freckled = rng.random() < (0.06 + 0.32 * fair) * (1 - 0.6 * aged)
     return Skin(
         rgb=rgb_of(base),
         tone=round(tone, 3),
@@ -97,9 +97,9 @@ def sample_skin(seed: int, identity: Identity) -> Skin:
         roughness=_beta(rng, 2.5, 2.5),
         wrinkles=round(float(np.clip(rng.normal(1.0, 0.18), 0.55, 1.4)), 4),
         age_spots=round(float(np.clip(aged * rng.uniform(0.2, 1.2), 0.0, 1.0)), 4),
-        freckles=round(float(rng.uniform(0.2, 1.0)), 4) if freckled else 0.0,
+        freckles=round(float(rng.uniform(0.15, 1.0)), 4) if freckled else 0.0,
         moles=_beta(rng, 1.0, 2.2) if rng.random() < 0.5 else 0.0,
-        shave=0.0 if woman else _beta(rng, 1.8, 2.2),
+        shave=0.0 if woman or identity.age < 0.57 else _beta(rng, 1.8, 2.2),  # from 21 years
         shadow_rgb=_SHADOWS[pick(rng, dict.fromkeys(_SHADOWS, 1.0))],
         **amounts,
     )

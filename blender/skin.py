@@ -9,13 +9,11 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from blender.hair_mask import beard_density, scalp_density, smoothstep
+from blender.hair_mask import beard_density, scalp_tint, smoothstep
 from blender.nodes import Graph
 from blender.skin_map import BOTTOM, HEIGHT, LEFT, STEP, WIDTH, skin_picture
 from blender.spec_types import AvatarSpec, Rgb, linear
 
-# How strongly hair colours the skin it grows from.
-_SCALP_TINT = {"bald": 0.0, "buzz": 0.60}
 _BEARD_TINT = {"none": 0.0, "stubble": 0.34, "full": 0.60}
 _MOUTH = (0.30, 0.075, 0.07)  # the inside of cheeks and lips, linear
 
@@ -54,7 +52,7 @@ def zones(npos: np.ndarray) -> np.ndarray:
     jaw = face * smoothstep(-6.5, -9.0, y)
     out = np.ones((len(npos), 3))
     for weight, tint in (
-        (brow, (1.02, 1.00, 0.93)), (middle, (1.02, 0.94, 0.93)), (jaw, (0.97, 0.985, 1.01)),
+        (brow, (1.02, 1.00, 0.93)), (middle, (1.02, 0.94, 0.93)), (jaw, (0.98, 0.985, 0.99)),
     ):  # fmt: skip
         out *= 1 + weight[:, None] * (np.array(tint) - 1)
     return out
@@ -86,15 +84,13 @@ def paint(
     beard_rgb = np.array(linear(spec.beard.rgb)) * (1 - spec.beard.grey) + 0.28 * spec.beard.grey
     over(base * 0.35 + 0.65 * beard_rgb, beard * _BEARD_TINT.get(spec.beard.style, 0.5))
     if spec.beard.style == "none":
-        over(base * (0.60, 0.64, 0.70), beard * 0.55 * skin.shave)
-    tint = _SCALP_TINT.get(spec.hair.style, 0.75)
-    over(
-        base * 0.25 + 0.75 * hair_rgb, scalp_density(npos, spec.hair.style, spec.hair.recede) * tint
-    )
+        over(base * (0.60, 0.64, 0.70), beard * 0.42 * skin.shave)
+    tint = scalp_tint(npos, spec.hair.style, spec.hair.recede)
+    over(base * 0.06 + 0.40 * hair_rgb, tint)  # in the hair's own shade
     lips = smoothstep(0.25, 0.75, masks["lips"])
     over(linear(skin.lip_rgb), lips * 0.92)
     over(_MOUTH, smoothstep(0.3, 0.8, masks["mouth"]))
-    rough = 0.40 + 0.20 * skin.roughness + 0.0 * npos[:, 0]
+    rough = 0.40 + 0.20 * skin.roughness + 0.35 * tint
     rough = rough - 0.08 * _blob(npos, (0.0, -3.0, 16.0), (1.6, 2.5, 2.0)) - 0.12 * lips
     rough = (
         rough - 0.05 * _blob(npos, (0.0, 4.0, 15.0), (3.5, 2.0, 2.5)) - 0.10 * skin.lipstick * lips
@@ -131,7 +127,7 @@ def skin_material(spec: AvatarSpec) -> bpy.types.Material:
         image=_picture(spec), interpolation="Cubic", extension="EXTEND",
     )  # fmt: skip
     front = g.attribute("front", "Fac")
-    broad = g.remap(g.noise(npos, 0.35, 2.0), 0.3, 0.7, 0.93, 1.05)
+    broad = g.remap(g.noise(npos, 0.35, 2.0), 0.3, 0.7, 0.95, 1.04)
     grain = g.call("ShaderNodeCombineColor", {0: broad, 1: broad, 2: broad}).outputs[0]
     colour = g.mix(1.0, g.attribute("albedo", "Color"), grain, "MULTIPLY")
     colour = g.mix(front, colour, drawn.outputs["Color"], "MULTIPLY")
@@ -155,13 +151,23 @@ def skin_material(spec: AvatarSpec) -> bpy.types.Material:
 
 
 def plain_material(
-    name: str, rgb: Rgb, roughness: float, *, coat: float = 0.0, subsurface: float = 0.0
+    name: str,
+    rgb: Rgb,
+    roughness: float,
+    *,
+    coat: float = 0.0,
+    subsurface: float = 0.0,
+    glow: float = 0.0,
 ) -> bpy.types.Material:
-    """One colour (sRGB) all over: teeth, tongue, the bust's floor."""
+    """One colour (sRGB) all over: teeth, tongue, the bust's floor.
+
+    `glow` is light of its own, for what lips shade more than a face this bright should have.
+    """
     g = Graph(name)
     inputs = {
         "Base Color": (*linear(rgb), 1.0), "Roughness": roughness, "Coat Weight": coat,
         "Coat Roughness": 0.08, "Subsurface Weight": subsurface,
         "Subsurface Radius": (1.0, 0.6, 0.5), "Subsurface Scale": 0.002,
+        "Emission Color": (*linear(rgb), 1.0), "Emission Strength": glow,
     }  # fmt: skip
     return g.surface(g.call("ShaderNodeBsdfPrincipled", inputs).outputs[0])

@@ -185,23 +185,29 @@ def spots(spec: AvatarSpec) -> tuple[np.ndarray, np.ndarray]:
     rng = generator(spec.seed, "spots")
     light, dark = np.zeros((HEIGHT, WIDTH)), np.zeros((HEIGHT, WIDTH))
     amount = spec.skin.freckles
-    count = int(420 * amount)
+    count = int(330 * amount)
     if count:
         place = np.stack([rng.normal(0, 3.1, count), rng.normal(-2.3, 1.7, count)], axis=1)
         stray = rng.random(count) < 0.2
         place[stray] = rng.uniform((-5.5, -10), (5.5, 6), (int(stray.sum()), 2))
-        size = rng.uniform(0.045, 0.11, count) * (0.8 + 0.5 * amount)
-        _stamp(light, place, size, rng.uniform(0.25, 0.85, count) * (0.5 + 0.5 * amount))
+        size = rng.uniform(0.04, 0.095, count) * (0.8 + 0.5 * amount)
+        _stamp(light, place, size, rng.uniform(0.15, 0.65, count) * (0.5 + 0.5 * amount))
     count = int(16 * spec.skin.age_spots)
     if count:
         place = rng.uniform((-6.0, -6.0), (6.0, 6.5), (count, 2))
         place[:, 0] = np.where(np.abs(place[:, 0]) < 2, place[:, 0] * 2.5, place[:, 0])
         _stamp(light, place, rng.uniform(0.12, 0.32, count), rng.uniform(0.2, 0.6, count))
     count = round(5 * spec.skin.moles)
-    if count:
-        place = rng.uniform((-5.5, -10.0), (5.5, 5.5), (count, 2))
-        place[:, 0] += np.where(np.abs(place[:, 0]) < 1.2, 2.4, 0.0)  # not on lips or nose ridge
-        _stamp(dark, place, rng.uniform(0.07, 0.15, count), rng.uniform(0.6, 0.95, count))
+    place = rng.uniform((-5.5, -10.0), (5.5, 5.5), (count, 2))
+    across = np.abs(place[:, 0])
+    place = place[
+        (np.hypot(across / 3.2, (place[:, 1] + 7.2) / 1.6) > 1)
+        & (across > 1.0)
+        & (np.hypot((across - 3.1) / 2.2, place[:, 1] / 1.5) > 1)
+    ]  # lips, nose, eyes
+    if len(place):
+        size, strength = rng.uniform((0.07, 0.6), (0.14, 0.95), (len(place), 2)).T
+        _stamp(dark, place, size, strength)
     return light, dark
 
 
@@ -272,7 +278,7 @@ def skin_picture(spec: AvatarSpec) -> np.ndarray:
     blotch, mottle, pores = (_placed_noise(rng, k) for k in range(3))
     tint = np.ones((HEIGHT, WIDTH, 3), np.float32)
     # Blood varies in green and blue, melanin in all three.
-    blood = (0.020 + 0.030 * skin.redness) * blotch + 0.012 * mottle
+    blood = (0.014 + 0.022 * skin.redness) * blotch + 0.012 * mottle
     melanin = 0.014 * mottle + 0.010 * pores
     tint *= np.exp(-blood[..., None] * (0.15, 1.0, 0.85) - melanin[..., None] * (0.7, 1.0, 1.2))
     shade = np.clip(depth, 0.0, 1.4)

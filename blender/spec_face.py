@@ -150,6 +150,5 @@ def skin_words(skin: Skin) -> list[tuple[str, ...]]:
         (skin.blush > 0.6, ("rouged cheeks", "blush on the cheeks")),
         (skin.age_spots > 0.5, ("age spots", "skin spotted by age")),
         (skin.moles > 0.7, ("moles", "a few moles")),
-        (skin.shave > 0.6, ("a five-o'clock shadow", "the shadow of a beard")),
     )
     return [words for shown, words in seen if shown]
