@@ -29,21 +29,21 @@ class Cut:
 
 
 CUTS: dict[str, Cut] = {
-    "tshirt": Cut(-12.9, -18.0, bow=0.055),
+    "tshirt": Cut(-13.9, -17.9, bow=0.055),
     "scoop": Cut(-13.6, -20.6, width=9.6, corner=7.5, bow=0.05),
-    "vneck": Cut(-12.9, -14.6, point=-25.0),
+    "vneck": Cut(-13.6, -14.6, point=-23.6),
     "boatneck": Cut(-14.6, -17.9, width=13.2, corner=4.0, bow=0.015),
-    "sweater": Cut(-12.4, -16.8, bow=0.055),
+    "sweater": Cut(-13.0, -16.8, bow=0.055),
     "turtleneck": Cut(-11.9, -12.9, width=7.4),
-    "tank": Cut(-16.2, -22.0, width=8.6, corner=6.5, arms="tank", bow=0.05),
-    "camisole": Cut(-23.2, -22.6, width=40.0, corner=1.0, arms="straps"),
-    "offshoulder": Cut(-21.4, -21.0, width=40.0, corner=1.0, arms="off"),
+    "tank": Cut(-16.2, -21.2, width=8.6, corner=6.5, arms="tank", bow=0.05),
+    "camisole": Cut(-20.4, -19.2, width=40.0, corner=1.0, arms="straps"),
+    "offshoulder": Cut(-20.4, -19.9, width=40.0, corner=1.0, arms="off"),
     "shirt": Cut(-12.0, -14.4, width=7.4, point=-20.5, slope=1.9),
     "dress_shirt": Cut(-11.9, -14.2, width=7.4),
     "polo": Cut(-12.1, -14.9, width=7.6, point=-20.5, slope=2.6),
-    "hoodie": Cut(-13.2, -18.2, width=8.6, bow=0.05),
+    "hoodie": Cut(-13.5, -18.2, width=8.6, bow=0.05),
     "denim_jacket": Cut(-12.2, -14.6, width=8.2, point=-31.0, slope=3.2, gap=2.2),
-    "bomber": Cut(-11.9, -13.6, width=8.0, point=-24.5, slope=2.3),
+    "bomber": Cut(-11.9, -13.6, width=8.0, point=-22.6, slope=2.2),
     "cardigan": Cut(-12.6, -14.2, width=8.6, point=-33.0, slope=2.35, gap=0.6),
     "suit": Cut(-12.2, -13.8, width=8.4, point=-31.5, slope=2.15),
 }
@@ -77,8 +77,8 @@ def _armhole(npos: np.ndarray, cut: Cut) -> np.ndarray:
         return 11.6 + 0.035 * drop**2 - side
     if cut.arms == "straps":
         # Two shallow cups in front; lower under the arms.
-        cups = 1.5 * np.exp(-(((side - 6.5) / 3.6) ** 2)) * (z > RIDGE)
+        cups = 1.2 * np.exp(-(((side - 6.5) / 3.6) ** 2)) * (z > RIDGE)
         low = 0.045 * np.maximum(side - 8.0, 0.0) ** 2
-        return np.minimum(-24.3 + cups - low - y, 15.2 - side)
+        return np.minimum(-20.9 + cups - low - y, 15.2 - side)
     along = ((side - 16.0) - (y + 16.0)) * np.sqrt(0.5)
-    return along - 4.6 + 2.5 * np.maximum(16.0 - side, 0.0)
+    return along - 4.2 + 2.5 * np.maximum(16.0 - side, 0.0)

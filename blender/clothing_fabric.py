@@ -60,7 +60,7 @@ def fabric_material(fabric: Fabric) -> bpy.types.Material:
     blotch = graph.noise(weave, 0.35)
     shade = graph.math("MULTIPLY", shade, graph.remap(blotch, 0.3, 0.7, 0.93, 1.06))
     hollow = graph.attribute("hollow", "Fac")
-    shade = graph.math("MULTIPLY", shade, graph.remap(hollow, -0.8, 1.0, 1.10, 0.52))
+    shade = graph.math("MULTIPLY", shade, graph.remap(hollow, -0.8, 1.0, 1.06, 0.68))
     height, tone = _relief(graph, fabric.relief, (weave, across, down))
     ribs = wave(graph, ring, 0.5)
     if fabric.band:

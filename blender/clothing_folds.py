@@ -26,7 +26,7 @@ def _crease(wave: np.ndarray) -> np.ndarray:
 def folds(npos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Height (N,) of folds in [0, about 1] at template points (N, 3) cm; rng shifts them."""
     x, y, z = npos.T
-    phase = rng.uniform(0.0, 2 * np.pi, 15)
+    phase = rng.uniform(0.0, 2 * np.pi, 14)
     turns = phase / (2 * np.pi)
     # The two sides fold differently.
     bent = npos + 1.1 * _sway(npos, 12.0, phase[3:6])[:, None]
@@ -46,14 +46,12 @@ def folds(npos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     ring = _crease(slant / 3.4 + np.where(x > 0, turns[9], turns[10]))
     inner = smoothstep(5.0, -5.0, ((np.abs(x) - 17.0) + (y + 17.0)) * np.sqrt(0.5))
     total += 0.9 * smoothstep(0.5, 3.0, along - 0.5) * ring * (0.35 + 0.65 * inner)
-    # The cloth sags between the shoulders in shallow bows, and hangs from the chest in drags.
+    # The cloth sags between the shoulders in a few shallow bows.
     chest = smoothstep(15.5, 11.0, np.abs(x))
-    bow = bent[:, 1] - 0.035 * bent[:, 0] ** 2 + 0.25 * bent[:, 0] * np.sin(phase[12])
-    total += 0.40 * chest * _crease(bow / 4.6 + turns[13]) * smoothstep(-15.0, -18.0, y)
-    drag = _crease(bent[:, 0] / 5.2 + 0.05 * y + turns[11]) * smoothstep(-20.0, -26.0, y)
-    total += 0.55 * chest * drag
-    wide = 0.5 + 0.5 * _sway(npos, 11.0, phase[:3])
-    return total * (0.35 + 0.65 * wide) + 0.15 * wide * smoothstep(-15.0, -18.0, y)
+    bow = bent[:, 1] - 0.035 * bent[:, 0] ** 2 + 0.3 * bent[:, 0] * np.sin(phase[12])
+    total += 0.45 * chest * _crease(bow / 5.4 + turns[13]) * smoothstep(-16.0, -19.0, y)
+    wide = 0.5 + 0.5 * _sway(npos, 17.0, phase[:3])
+    return total * (0.45 + 0.55 * wide)
 
 
 def tailoring(npos: np.ndarray, groove: float, pad: float) -> np.ndarray:

@@ -47,7 +47,7 @@ FITS: dict[str, Fit] = {
     "tshirt": _TEE,
     "scoop": _TEE,
     "vneck": _TEE,
-    "boatneck": replace(_TEE, band=1.2),
+    "boatneck": replace(_TEE, band=0.5),
     "sweater": Fit(0.0075, 0.0040, 2.2, 0.0020, drape=18, folds=0.0104, groove=0.0016),
     "turtleneck": Fit(0.0060, 0.0035, 0.0, 0.0, drape=14, folds=0.0093, groove=0.0012),
     "tank": replace(_TEE, ease=0.0032, band=1.1, rise=0.0006, folds=0.0051),
@@ -181,7 +181,9 @@ def _hang(
     points = collider.push_out(points, fit.thickness + 0.0015 + 0.5 * (ease - fit.ease * 0.55))
     points = base.smooth(points, 2, np.full(len(points), 0.5))
     normals = vertex_normals(points, base.quads)
-    height = fit.folds * folds(base.npos, rng) * smoothstep(0.5, 4.0, below)
+    # Flat where the bust ends, or its outline would look torn.
+    still = smoothstep(0.5, 4.0, below) * smoothstep(0.0, 0.03, bust_level(points))
+    height = fit.folds * folds(base.npos, rng) * still
     height = height + band + tailoring(base.npos, fit.groove, fit.pad)
     points = points + height[:, None] * normals
     points = collider.push_out(points, fit.thickness + 0.001)

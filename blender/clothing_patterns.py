@@ -72,9 +72,9 @@ def _checks(graph: Graph, cloth: Cloth, repeat: float) -> Any:
 
 
 def _block(graph: Graph, cloth: Cloth, repeat: float) -> Any:
-    """The chest below the yoke; `down` is 0 at the template's y = -32."""
-    below = ramp(graph, cloth.down, -10.1, -10.0)
-    return graph.math("MULTIPLY", below, graph.math("SUBTRACT", 1.0, cloth.on_arm))
+    """What is below the yoke; `down` is 0 at the template's y = -32 and at the arm's top."""
+    edge = graph.math("MULTIPLY_ADD", cloth.on_arm, 16.5, -12.0)
+    return ramp(graph, graph.math("SUBTRACT", cloth.down, edge), -0.05, 0.05)
 
 
 def _herringbone(graph: Graph, cloth: Cloth, repeat: float) -> Any:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
-_KNEE, _LIMIT = 0.228, 0.2475  # m behind the eyes: where pressing into the box starts; its end
+_KNEE, _LIMIT = 0.236, 0.2495  # m behind the eyes: where pressing into the box starts; its end
 _NEAR = 6  # vertices that a point is blended from
 
 

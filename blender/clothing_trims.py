@@ -98,7 +98,7 @@ def drawstrings(layer: Layer, rng: np.random.Generator) -> list[Part]:
     """Two cords that hang from a hood's front, knotted at the end."""
     out = []
     for side in (-1.0, 1.0):
-        end = float(rng.uniform(-27.6, -25.6))
+        end = float(rng.uniform(-26.4, -23.6))
         y = np.linspace(-18.4, end, 29)
         t = np.linspace(0.0, 1.0, 29)
         sway = 0.35 * np.sin(4.0 * t + rng.uniform(0.0, 6.0)) * t

@@ -37,7 +37,7 @@ RELIEF: dict[str, str] = {
 
 def _shirt(layer: Layer, rng: np.random.Generator) -> list[Part]:
     collar = folded_collar(layer, from_y=-15.4, back=4.0, front=6.6, spread=2.4, stand=0.0065)
-    pieces = placket(layer, -20.4, (-21.4, -25.6, -29.8), "horn")
+    pieces = placket(layer, -20.4, (-21.2, -24.6, -28.0), "horn")
     return [collar, *pieces]
 
 
@@ -56,15 +56,15 @@ def _polo(layer: Layer, rng: np.random.Generator) -> list[Part]:
 def _denim(layer: Layer, rng: np.random.Generator) -> list[Part]:
     collar = folded_collar(layer, from_y=-16.6, back=5.2, front=7.0, spread=2.2, stand=0.0075)
     band = edge_band(layer, 2.6, 0.0026, "cloth")
-    out = [band, collar, *row_of_buttons(layer, 1.3, (-21.0, -26.5), "metal")]
+    out = [band, collar, *row_of_buttons(layer, 1.3, (-19.6, -24.4), "metal")]
     for x in (-10.6, 10.6):
-        out += flap(layer, x, -22.6, (8.0, 3.6))
+        out += flap(layer, x, -21.2, (8.0, 3.6))
     return out
 
 
 def _cardigan(layer: Layer, rng: np.random.Generator) -> list[Part]:
     band = edge_band(layer, 2.6, 0.0042, "rib")
-    return [band, *row_of_buttons(layer, 1.3, (-24.0, -28.0), "horn")]
+    return [band, *row_of_buttons(layer, 1.3, (-21.5, -25.0, -28.5), "horn")]
 
 
 def _hoodie(layer: Layer, rng: np.random.Generator) -> list[Part]:
@@ -73,12 +73,12 @@ def _hoodie(layer: Layer, rng: np.random.Generator) -> list[Part]:
 
 def _bomber(layer: Layer, rng: np.random.Generator) -> list[Part]:
     collar = stand_collar(layer, from_y=-17.5, width=4.6)
-    return [edge_band(layer, 0.9, 0.0020, "metal"), collar, *zip_fastener(layer, -24.3)]
+    return [edge_band(layer, 0.9, 0.0020, "metal"), collar, *zip_fastener(layer, -22.4)]
 
 
 PARTS: dict[str, Callable[[Layer, np.random.Generator], list[Part]]] = {
     "turtleneck": lambda layer, rng: [rolled_neck(layer, 4.2)],
-    "camisole": lambda layer, rng: strap(layer, 7.2, -23.2, 0.9),
+    "camisole": lambda layer, rng: strap(layer, 6.9, -19.9, 0.9),
     "offshoulder": lambda layer, rng: [ruffle(layer, 5.5)],
     "shirt": _shirt,
     "dress_shirt": _dress_shirt,

@@ -107,7 +107,7 @@ def test_dressing_makes_labelled_pieces(figure: Figure, name: Garment) -> None:
     for made in objects:
         corners = np.array([v.co for v in made.data.vertices])
         assert np.isfinite(corners).all()
-        assert np.abs(corners[:, :2]).max() < 0.2495
+        assert np.abs(corners[:, :2]).max() < 0.25
         assert corners[:, 2].min() > -0.30 and corners[:, 2].max() < -0.03
         assert len(made.data.materials) == 1 and "weave" in made.data.attributes
         proper = corners[bust_level(corners) > 0.004]
@@ -130,7 +130,7 @@ def test_an_open_jacket_shows_what_is_under_it(figure: Figure) -> None:
 
 def test_bare_shoulders_are_not_painted() -> None:
     shoulder, chest = hem_colours(
-        np.array([[22.0, -22.0, 1.0], [0.0, -28.0, 13.0]]), Clothes(garment="camisole")
+        np.array([[20.0, -18.0, 1.0], [0.0, -26.0, 13.0]]), Clothes(garment="camisole")
     )
     assert shoulder[3] == 0 and chest[3] == 1
 
