@@ -164,7 +164,7 @@ def sample_expression(seed: int) -> Expression:
         skew = 1.0 + float(np.clip(rng.normal(0.0, 0.06), -0.15, 0.15))
         actions[_mirrored(unit) if flip else unit] = min(1.0, weight * scale * skew)
     traces = {
-        "mouthSmileLeft": 0.05 + 0.10 * rng.random(), "browInnerUp": 0.08 * rng.random(),
+        "mouthSmileLeft": 0.06 + 0.13 * rng.random(), "browInnerUp": 0.08 * rng.random(),
     }  # fmt: skip
     traces["mouthSmileRight"] = traces["mouthSmileLeft"] * float(rng.uniform(0.7, 1.3))
     if name == "neutral":

@@ -108,7 +108,7 @@ _GENTLE = {
 # Where everybody's face stands: brows that do not frown (angle 'up' lowers their outer ends), lids
 # open wide enough to show the iris, lips that do not sulk.
 _REST: Shape = {
-    "eyebrows-angle-up": 0.36, "eyebrows-trans-up": 0.08, "mouth-angles-up": 0.10,
+    "eyebrows-angle-up": 0.36, "eyebrows-trans-up": 0.08, "mouth-angles-up": 0.18,
     "eye-height2-incr": 0.40, "eye-height1-incr": 0.25, "eye-height3-incr": 0.25,
 }  # fmt: skip
 # Lower limits tighter than -_LIMIT: the negative ends of these look angry or torn.
@@ -119,13 +119,13 @@ _FLOORS = {
 _LIMIT = 0.85
 # Sex hardly shows in MakeHuman's faces: added for a woman, taken away for a man.
 _FEMININE: Shape = {
-    "chin-width-incr": -0.26, "chin-bones-incr": -0.26, "chin-height-incr": -0.12,
-    "chin-jaw-drop-incr": -0.18, "chin-prominent-incr": -0.12, "eye-scale-incr": 0.16,
+    "chin-width-incr": -0.32, "chin-bones-incr": -0.32, "chin-height-incr": -0.14,
+    "chin-jaw-drop-incr": -0.20, "chin-prominent-incr": -0.16, "eye-scale-incr": 0.26,
     "eye-height2-incr": 0.12, "mouth-lowerlip-volume-incr": 0.18, "mouth-scale-horiz-incr": -0.06,
     "mouth-upperlip-volume-incr": 0.18, "mouth-upperlip-height-incr": 0.12,
-    "eyebrows-trans-forward": -0.22, "eyebrows-trans-up": 0.14, "neck-scale-horiz-incr": -0.28,
-    "neck-scale-depth-incr": -0.14, "nose-scale-horiz-incr": -0.16, "nose-hump-incr": -0.16,
-    "nose-scale-vert-incr": -0.14, "nose-point-up": 0.10, "nose-volume-incr": -0.15,
+    "eyebrows-trans-forward": -0.26, "eyebrows-trans-up": 0.16, "neck-scale-horiz-incr": -0.28,
+    "neck-scale-depth-incr": -0.14, "nose-scale-horiz-incr": -0.20, "nose-hump-incr": -0.20,
+    "nose-scale-vert-incr": -0.18, "nose-point-up": 0.10, "nose-volume-incr": -0.15,
     "forehead-nubian-incr": 0.04, "cheek-volume-incr": 0.08, "cheek-bones-incr": 0.10,
     "ear-scale-incr": -0.15, "head-scale-horiz-incr": -0.06,
 }  # fmt: skip
@@ -134,7 +134,7 @@ _AGED: Shape = {
     "head-age-incr": 0.70, "eye-bag-incr": 0.45, "eye-eyefold-up": -0.20, "eye-corner2-up": -0.20,
     "cheek-volume-incr": -0.25, "cheek-trans-up": -0.35, "mouth-upperlip-volume-incr": -0.45,
     "mouth-lowerlip-volume-incr": -0.35, "mouth-upperlip-height-incr": -0.25,
-    "mouth-lowerlip-height-incr": -0.15, "mouth-angles-up": -0.22, "ear-lobe-incr": 0.45,
+    "mouth-lowerlip-height-incr": -0.15, "mouth-angles-up": -0.12, "ear-lobe-incr": 0.45,
     "ear-scale-incr": 0.30, "nose-point-up": -0.15, "nose-volume-incr": 0.20,
     "chin-jaw-drop-incr": 0.30, "mouth-laugh-lines-out": -0.30, "eye-height2-incr": -0.12,
 }  # fmt: skip

@@ -16,7 +16,7 @@ from blender.body import Body, Shaped, load_body
 from blender.expressions import EXPRESSIONS, make_expression, sample_expression
 from blender.face_shape import sample_targets
 from blender.meshes import subdivide
-from blender.sample_face import sample_identity, sample_pose
+from blender.sample_face import sample_eyes, sample_identity, sample_pose
 from blender.spec import AvatarSpec, sample_spec
 from blender.spec_face import EXPRESSION_WORDS, Expression, Eyes, Pose
 from blender.spec_text import years
@@ -150,17 +150,17 @@ def test_no_face_folds_over(body: Body) -> None:
 
 
 def test_people_cover_ages_sexes_builds_and_heads_turn() -> None:
-    people = [sample_spec(seed) for seed in range(400)]
-    ages = np.array([years(p) for p in people])
+    people = [sample_identity(seed) for seed in range(400)]
+    ages = np.array([years(AvatarSpec(identity=p)) for p in people])
     assert ages.min() < 19 and ages.max() > 78 and 30 < np.median(ages) < 50
-    women = np.mean([p.identity.gender > 0.5 for p in people])
-    assert 0.42 < women < 0.58
+    assert 0.42 < np.mean([p.gender > 0.5 for p in people]) < 0.58
     for name in ("african", "asian", "caucasian", "muscle", "weight"):
-        values = np.array([getattr(p.identity, name) for p in people])
+        values = np.array([getattr(p, name) for p in people])
         assert values.min() < 0.15 and values.max() > 0.85, name
     yaw = np.array([sample_pose(seed).yaw for seed in range(400)])
     assert 9 < np.abs(yaw).max() <= 12
-    assert max(abs(p.eyes.yaw) for p in people) > 10
+    gaze = [sample_eyes(seed, people[0]).yaw for seed in range(100)]
+    assert 10 < max(gaze) <= 18 and min(gaze) < -10
 
 
 def test_faces_differ_and_brows_never_scowl_at_rest() -> None:
