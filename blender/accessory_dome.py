@@ -53,13 +53,24 @@ class Dome:
         share = np.broadcast_to(share.reshape(len(share), -1), shape)
         offset = np.broadcast_to(offset.reshape(len(share), -1), shape)
         angle = share * (np.pi / 2)
+        reach = self._radius(angle) + offset
+        return self.place(reach * np.sin(angle), reach * np.cos(angle))
+
+    def _radius(self, angle: np.ndarray) -> np.ndarray:
+        """Skull radii (P, TURNS) at angles (P, TURNS) from straight up."""
         at = np.clip(angle / (self.polar[1] - self.polar[0]), 0, len(self.polar) - 1.001)
         low = at.astype(int)
         column = np.arange(TURNS)[None]
         part = at - low
-        radius = self.radii[low, column] * (1 - part) + self.radii[low + 1, column] * part
-        reach = radius + offset
-        return self.place(reach * np.sin(angle), reach * np.cos(angle))
+        return self.radii[low, column] * (1 - part) + self.radii[low + 1, column] * part
+
+    def clear(self, points: np.ndarray, least: float) -> np.ndarray:
+        """Rings of points (P, TURNS, 3), moved out where nearer than `least` cm to the skull."""
+        local = points - self.centre
+        reach = np.linalg.norm(local, axis=-1)
+        up = local @ self.axes[:, 1] / np.maximum(reach, 1e-9)
+        wanted = self._radius(np.arccos(np.clip(up, -1, 1))) + least
+        return self.centre + local * np.maximum(wanted / np.maximum(reach, 1e-9), 1.0)[..., None]
 
     def place(self, outwards: np.ndarray, up: np.ndarray) -> np.ndarray:
         """Points (P, TURNS, 3) from distances to the axis and heights, both (P, TURNS) cm."""

@@ -13,6 +13,7 @@ from blender.hat_cover import SEATS
 from blender.labels import LABELS
 from blender.spec_accessories import Accessories
 
+_HAIR = 0.45  # cm, least room between skull and crown
 HATS = ("beanie", "baseball cap", "bucket hat", "fedora", "straw hat", "flat cap", "beret")
 
 
@@ -62,7 +63,7 @@ def _visor(dome: Dome, length: float, spread: float, bow: float, ease: float) ->
         np.append(np.roll(dome.wide, TURNS // 2), dome.wide[TURNS // 2]),
     )
     x, z = (wide + ease - 0.25) * np.sin(angle), (wide + ease - 0.25) * np.cos(angle)
-    reach = length * (1 - np.abs(a) ** 3.2) ** 0.6
+    reach = length * (1 - np.abs(a) ** 2.4) ** 0.75
     t = np.concatenate([np.linspace(0, 1, 7), np.linspace(1, 0, 7)])[:, None]
     under = np.concatenate([np.zeros(7), np.full(7, 0.24)])[:, None]
     across = x * (1 + 0.05 * t)
@@ -107,7 +108,7 @@ def _fedora(dome: Dome) -> list[Shape]:
     pinch = np.exp(-(((np.abs(((dome.phi + np.pi) % (2 * np.pi)) - np.pi) - 0.62) / 0.34) ** 2))
     reach = reach * (1 - 0.13 * pinch * np.clip(2 * level - 0.9, 0, 1))
     height = height * (1 - 0.03 * (1 - _cosine(dome)) + 0.02 * side)
-    crown = rings(dome.place(reach, height))
+    crown = rings(dome.clear(dome.place(reach, height), _HAIR))
     brim = _round_brim(
         dome, 5.2, 0.5 + 0.9 * _cosine(dome) - 0.9 * np.abs(np.sin(dome.phi)), 0.40, 3.2
     )
@@ -126,9 +127,9 @@ def _beret(dome: Dome) -> list[Shape]:
     """A soft flat disc that leans over a tight band, and its stalk."""
     knots = [(0.0, 1.0), (0.4, 1.0), (0.85, 0.90), (1.10, 0.68), (1.16, 0.48), (1.10, 0.30),
              (1.0, 0.14), (1.0, 0.05), (0.99, -0.03)]  # fmt: skip
-    reach, height = _block(dome, knots, 36, 0.35, 0.4)
+    reach, height = _block(dome, knots, 36, 0.5, 0.4)
     soft = 0.25 * np.sin(3 * dome.phi + 0.6) + 0.18 * np.sin(5 * dome.phi + 2.0)
-    swell = np.clip(reach / (dome.wide + 0.35) - 0.98, 0, 1)
+    swell = np.clip(reach / (dome.wide + 0.5) - 0.98, 0, 1)
     points = dome.place(reach + 3 * swell * soft, height)
     lean = np.clip(height / (dome.tall + 0.4), 0, 1)
     points += (
@@ -138,7 +139,10 @@ def _beret(dome: Dome) -> list[Shape]:
     )
     stalk = ellipsoid(points[0].mean(axis=0), (0.16, 0.5, 0.16), dome.axes)
     plain = np.tile([1.0, 0.0, 0.5], (len(stalk.points), 1))
-    return [rings(points), Shape(stalk.points, stalk.quads, {"turn": plain})]
+    return [
+        rings(dome.clear(points, _HAIR - 0.1)),
+        Shape(stalk.points, stalk.quads, {"turn": plain}),
+    ]
 
 
 def _flat_cap(dome: Dome) -> list[Shape]:
@@ -164,7 +168,7 @@ def build_hat(worn: Accessories, head: Head) -> list[bpy.types.Object]:
         parts = [(crown, sewn), (visor, rows), (button, rows)]
     elif kind == "bucket hat":
         knots = [(0.0, 1.0), (0.45, 0.995), (0.72, 0.965), (0.80, 0.90), (0.88, 0.6), (1.0, 0.0)]
-        crown = rings(dome.place(*_block(dome, knots, 26, 0.45, 0.6)))
+        crown = rings(dome.clear(dome.place(*_block(dome, knots, 26, 0.45, 0.6)), _HAIR))
         cloth = twill(rgb, rows=0.9)
         parts = [(crown, twill(rgb)), (_round_brim(dome, 3.6, 2.9, 0.40), cloth)]
     elif kind == "fedora":
@@ -173,7 +177,7 @@ def build_hat(worn: Accessories, head: Head) -> list[bpy.types.Object]:
         parts.append((_ribbon_of(dome, 0.45, 3.0, 0.012), ribbon(second)))
     elif kind == "straw hat":
         knots = [(0.0, 1.0), (0.35, 0.99), (0.62, 0.94), (0.84, 0.74), (0.95, 0.42), (1.0, 0.0)]
-        crown = rings(dome.place(*_block(dome, knots, 26, 0.45, 1.3)))
+        crown = rings(dome.clear(dome.place(*_block(dome, knots, 26, 0.45, 1.3)), _HAIR))
         cloth = straw(rgb)
         wavy = 1.3 + 0.35 * np.sin(2 * dome.phi + 0.7) + 0.25 * np.sin(3 * dome.phi)
         parts = [(crown, cloth), (_round_brim(dome, 9.5, wavy, 0.40), cloth)]

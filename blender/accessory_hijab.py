@@ -21,7 +21,7 @@ from blender.mesh_cut import clip, triangulate
 from blender.spec_accessories import Accessories
 
 _ROWS, _TURNS = 34, 64  # rays of the hood; the cape has half the rows
-_FINE = 3  # times finer mesh
+_FINE = 2  # times finer mesh
 _GAP = 0.0045  # m off skin and clothes
 _MIDDLE = (0.0, 2.5, 4.0)  # cm, template point in the head that the hood's rays end at
 _LEVEL = 0.50  # share of the hood's rows above the level ones
