@@ -105,11 +105,10 @@ def _stuff(name: str, fabric: Fabric, clothes: Clothes) -> bpy.types.Material:
 def shell_object(layer: Layer, material: bpy.types.Material) -> bpy.types.Object:
     """A layer as an object; its thickness grows inwards."""
     mesh = layer.mesh
+    assert mesh.hollow is not None and mesh.edge is not None
     attributes = weave(mesh.npos)
-    edge = neckline(mesh.npos, layer.name)
-    assert mesh.hollow is not None
     attributes["hollow"] = mesh.hollow
-    attributes["trim"] = np.stack([edge, *seams(mesh.npos)], axis=1)
+    attributes["trim"] = np.stack([mesh.edge, *seams(mesh.npos)], axis=1)
     return _object("clothes", mesh.vertices, mesh.triangles, attributes, material, mesh.thickness)
 
 

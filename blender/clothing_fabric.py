@@ -94,10 +94,9 @@ def _mix(graph: Graph, weight: Any, a: Any, b: Any) -> Any:
 
 
 def _stitches(graph: Graph, seam: Any) -> Any:
-    """1 on two lines of thread beside a seam, by the distance from it in cm."""
-    first = graph.math("ABSOLUTE", graph.math("SUBTRACT", seam, 0.35))
-    other = graph.math("ABSOLUTE", graph.math("SUBTRACT", seam, 0.85))
-    return ramp(graph, graph.math("MINIMUM", first, other), 0.11, 0.07)
+    """1 on a line of thread on both sides of a seam, by the distance from it in cm."""
+    line = graph.math("ABSOLUTE", graph.math("SUBTRACT", seam, 0.40))
+    return graph.math("MULTIPLY", ramp(graph, line, 0.09, 0.05), 0.8)
 
 
 def _relief(graph: Graph, kind: str, cloth: tuple[Any, Any, Any]) -> tuple[Any, Any]:

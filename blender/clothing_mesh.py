@@ -12,7 +12,7 @@ from scipy import sparse
 from blender.body import bust_level
 from blender.clothing_cuts import neckline
 from blender.clothing_folds import folds, tailoring
-from blender.clothing_surface import Rim, Surface, into_box, make_rim
+from blender.clothing_surface import Rim, Surface, distance_to_edge, into_box, make_rim
 from blender.figure import vertex_normals
 from blender.hair_collide import Collider
 from blender.hair_mask import smoothstep
@@ -83,6 +83,7 @@ class GarmentMesh:
     npos: np.ndarray  # (N, 3) cm
     thickness: float  # m, to be added inwards
     hollow: np.ndarray | None = None  # (N,) how far a point lies in a fold's valley, [-1, 1]
+    edge: np.ndarray | None = None  # (N,) cm to the nearest edge of the cut
 
 
 @dataclass(frozen=True)
@@ -204,12 +205,13 @@ def _cut(base: _Base, surface: Surface, name: str, over: Sequence[str]) -> Layer
         hidden = _HIDDEN - neckline(base.npos, other)
         triangles = triangles[(hidden[triangles] > 0).any(axis=1)]
     data, triangles, on_edge = clip(below, triangles, data)
-    edge = data[on_edge, 3:6]
+    edge = data[on_edge]
     data, triangles, on_cut = clip(bust_level(data[:, :3]), triangles, data)
     data, triangles = _hem(data, triangles, on_cut)
     fit = FITS[name]
-    mesh = GarmentMesh(data[:, :3], triangles, data[:, 3:6], fit.thickness, data[:, 6])
-    return Layer(name, fit, mesh, surface, make_rim(surface, edge))
+    away = 100.0 * distance_to_edge(data[:, :3], edge[:, :3])
+    mesh = GarmentMesh(data[:, :3], triangles, data[:, 3:6], fit.thickness, data[:, 6], away)
+    return Layer(name, fit, mesh, surface, make_rim(surface, edge[:, 3:6]))
 
 
 def make_garment(

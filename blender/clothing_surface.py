@@ -81,6 +81,16 @@ def _weights(tree: cKDTree, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return weight / weight.sum(axis=1, keepdims=True), index
 
 
+def distance_to_edge(points: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """Distance (N,) of points (N, 3) from the curve on which `edge` (E, 3) lies closely."""
+    _, index = cKDTree(edge).query(points, k=2, workers=1)
+    start, end = edge[index[:, 0]], edge[index[:, 1]]
+    line = end - start
+    size = np.maximum((line**2).sum(axis=1), 1e-12)
+    t = np.clip(((points - start) * line).sum(axis=1) / size, 0.0, 1.0)
+    return np.linalg.norm(points - start - t[:, None] * line, axis=1)
+
+
 @dataclass(frozen=True)
 class Rim:
     """A garment's edge round the neck: P points from the front over +x to the back and round."""

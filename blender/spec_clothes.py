@@ -144,7 +144,10 @@ def sample_clothes(seed: int, identity: Identity) -> Clothes:
         layer = "inner"
     base = inner if layer == "inner" else first
     second = _one(rng, NAMES, base)
-    if rng.random() < 0.45 or pattern == "pinstriped":
+    if pattern in ("herringbone", "plaid") and garment in ("suit", "blazer"):
+        near = [n for n in SUIT if 0.12 < contrast(n, first) < 0.5]
+        second = _one(rng, near or SUIT)
+    elif rng.random() < 0.45 or pattern == "pinstriped":
         second = _one(rng, ("white", "cream", "navy", "black", "light grey"), base)
     return Clothes(
         garment=garment,
