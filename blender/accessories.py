@@ -23,6 +23,9 @@ def build_accessories(spec: AvatarSpec, figure: Figure, person: Collider) -> lis
     """
     worn = spec.accessories
     out: list[bpy.types.Object] = []
+    slots = (worn.glasses, worn.headwear, worn.earrings, worn.necklace, worn.piercing)
+    if all(slot == "none" for slot in slots):
+        return out
     head = head_of(figure)
     if worn.glasses != "none":
         out += build_glasses(worn, head)

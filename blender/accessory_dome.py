@@ -57,10 +57,12 @@ class Dome:
         return self.place(reach * np.sin(angle), reach * np.cos(angle))
 
     def _radius(self, angle: np.ndarray) -> np.ndarray:
-        """Skull radii (P, TURNS) at angles (P, TURNS) from straight up."""
+        """Skull radii (P, TURNS) at angles (P, TURNS) from straight up, on each column's ray."""
+        return self._along(angle, np.arange(TURNS)[None])
+
+    def _along(self, angle: np.ndarray, column: np.ndarray) -> np.ndarray:
         at = np.clip(angle / (self.polar[1] - self.polar[0]), 0, len(self.polar) - 1.001)
         low = at.astype(int)
-        column = np.arange(TURNS)[None]
         part = at - low
         return self.radii[low, column] * (1 - part) + self.radii[low + 1, column] * part
 
@@ -68,8 +70,10 @@ class Dome:
         """Rings of points (P, TURNS, 3), moved out where nearer than `least` cm to the skull."""
         local = points - self.centre
         reach = np.linalg.norm(local, axis=-1)
-        up = local @ self.axes[:, 1] / np.maximum(reach, 1e-9)
-        wanted = self._radius(np.arccos(np.clip(up, -1, 1))) + least
+        right, up, front = np.moveaxis(local @ self.axes, -1, 0)
+        column = np.rint(np.arctan2(right, front) * (TURNS / (2 * np.pi))).astype(int) % TURNS
+        angle = np.arccos(np.clip(up / np.maximum(reach, 1e-9), -1, 1))
+        wanted = self._along(angle, column) + least
         return self.centre + local * np.maximum(wanted / np.maximum(reach, 1e-9), 1.0)[..., None]
 
     def place(self, outwards: np.ndarray, up: np.ndarray) -> np.ndarray:

@@ -58,7 +58,7 @@ def fit(head: Head, frame: Frame) -> Front:
     """Where the front sits: as near to the eyes as lashes, brows and cheeks allow."""
     across = max(head.eye_x * 1.03, frame.half_width + _BRIDGE + frame.rim / 2)
     middle = (across, -frame.drop)
-    edge = outline(frame)
+    edge = outline(frame)[::2]
     out = edge * (1.0 + frame.rim / np.linalg.norm(edge, axis=1, keepdims=True))
     rim = np.concatenate(
         [_flat(edge + middle, -frame.depth / 2), _flat(out + middle, -frame.depth / 2)]

@@ -137,7 +137,8 @@ def _beret(dome: Dome) -> list[Shape]:
         * -dome.axes[:, 0]
         * (0.4 - 0.6 * np.sin(dome.phi)[None, :, None])
     )
-    stalk = ellipsoid(points[0].mean(axis=0), (0.16, 0.5, 0.16), dome.axes)
+    top = points[0].mean(axis=0) + 0.15 * dome.axes[:, 1]
+    stalk = ellipsoid(top, (0.16, 0.45, 0.16), dome.axes)
     plain = np.tile([1.0, 0.0, 0.5], (len(stalk.points), 1))
     return [
         rings(dome.clear(points, _HAIR - 0.1)),

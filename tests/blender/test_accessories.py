@@ -7,6 +7,7 @@ import typing
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,12 +62,17 @@ def heads(asset_cache: Path) -> list[Head]:
     return [head_of(figure_of(body.shape(sample_spec(seed)))) for seed in range(20, 32)]
 
 
-def build(worn: Accessories, figure: Figure, person: Collider) -> list[bpy.types.Object]:
+def wearing(slot: str, value: str, **more: Any) -> Accessories:
+    fields: dict[str, Any] = {slot: value, **more}
+    return Accessories(**fields)
+
+
+def build(worn: Accessories, figure: Figure, person: Collider) -> list[Any]:
     spec = dataclasses.replace(sample_spec(0), accessories=worn)
     return build_accessories(spec, figure, person)
 
 
-def points_of(made: bpy.types.Object) -> np.ndarray:
+def points_of(made: Any) -> np.ndarray:
     flat = np.empty(len(made.data.vertices) * 3, np.float32)
     made.data.vertices.foreach_get("co", flat)
     return flat.reshape(-1, 3).astype(np.float64)
@@ -76,7 +82,7 @@ def points_of(made: bpy.types.Object) -> np.ndarray:
 def test_everything_builds_inside_the_box_and_alike_twice(
     asset_cache: Path, slot: str, value: str
 ) -> None:
-    worn = Accessories(**{slot: value})
+    worn = wearing(slot, value)
     for figure, person, _ in people(asset_cache):
         made = build(worn, figure, person)
         again = build(worn, figure, person)
@@ -123,7 +129,7 @@ def test_glasses_clear_the_face(asset_cache: Path, name: str) -> None:
 def test_glasses_as_built_do_not_cut_the_skin(asset_cache: Path) -> None:
     for figure, person, head in people(asset_cache):
         for name in FRAMES:
-            made = build(Accessories(glasses=name), figure, person)
+            made = build(wearing("glasses", name), figure, person)
             assert [o.name.split(".")[0] for o in made][-1] == "lenses"
             for part in made:
                 t = head.frame.to_template(points_of(part))
@@ -133,10 +139,10 @@ def test_glasses_as_built_do_not_cut_the_skin(asset_cache: Path) -> None:
 
 @pytest.mark.parametrize("name", SEATS)
 def test_hats_lie_over_the_skull(asset_cache: Path, name: str) -> None:
-    cover = hat_cover(Accessories(headwear=name))
+    cover = hat_cover(wearing("headwear", name))
     assert cover is not None
     for figure, person, head in people(asset_cache):
-        made = build(Accessories(headwear=name), figure, person)
+        made = build(wearing("headwear", name), figure, person)
         points = np.concatenate([points_of(o) for o in made])
         t = head.frame.to_template(points)
         above = cover.level(t) > 0.2
@@ -158,7 +164,7 @@ def test_covers_tell_where_hair_is_hidden() -> None:
                                                 (0.0, 6.0, 14.3)))  # fmt: skip
 
     def level(name: str, place: np.ndarray) -> float:
-        cover = hat_cover(Accessories(headwear=name))
+        cover = hat_cover(wearing("headwear", name))
         assert cover is not None and 0.001 < cover.gap < 0.02
         return float(cover.level(place[None])[0])
 
@@ -186,7 +192,7 @@ def test_hijab_covers_all_but_the_face(asset_cache: Path) -> None:
 def test_earrings_hang_from_the_lobes(asset_cache: Path) -> None:
     figure, person, head = people(asset_cache)[0]
     for value in typing.get_args(kinds.Earrings)[1:]:
-        made = build(Accessories(earrings=value), figure, person)
+        made = build(wearing("earrings", value), figure, person)
         points = np.concatenate([points_of(o) for o in made])
         for side in (-1.0, 1.0):
             hole = head.frame.to_world(head.landmark((side * LOBE[0], *LOBE[1:])))
@@ -202,7 +208,7 @@ def test_earrings_hang_from_the_lobes(asset_cache: Path) -> None:
 def test_necklaces_lie_on_skin_and_clothes(asset_cache: Path) -> None:
     for figure, person, _ in people(asset_cache):
         for value in typing.get_args(kinds.Necklace)[1:]:
-            made = build(Accessories(necklace=value), figure, person)
+            made = build(wearing("necklace", value), figure, person)
             points = points_of(made[0])
             distance, _ = person.query(points)
             assert np.quantile(distance, 0.1) > -0.004 and np.quantile(distance, 0.9) < 0.016
@@ -229,7 +235,7 @@ def test_about_half_wear_something_and_everything_occurs() -> None:
 
 @pytest.mark.parametrize(("slot", "value"), EVERYTHING)
 def test_words_and_columns(slot: str, value: str) -> None:
-    worn = Accessories(**{slot: value}, headwear_colour="orange")
+    worn = wearing(slot, value, headwear_colour="orange")
     (phrases,) = accessory_words(worn)
     assert 2 <= len(phrases) <= 3 and len(set(phrases)) == len(phrases)
     for phrase in phrases:
