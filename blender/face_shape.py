@@ -134,7 +134,7 @@ _AGED: Shape = {
     "head-age-incr": 0.70, "eye-bag-incr": 0.45, "eye-eyefold-up": -0.20, "eye-corner2-up": -0.20,
     "cheek-volume-incr": -0.25, "cheek-trans-up": -0.35, "mouth-upperlip-volume-incr": -0.45,
     "mouth-lowerlip-volume-incr": -0.35, "mouth-upperlip-height-incr": -0.25,
-    "mouth-lowerlip-height-incr": -0.15, "mouth-angles-up": -0.12, "ear-lobe-incr": 0.45,
+    "mouth-lowerlip-height-incr": -0.15, "mouth-angles-up": -0.04, "ear-lobe-incr": 0.45,
     "ear-scale-incr": 0.30, "nose-point-up": -0.15, "nose-volume-incr": 0.20,
     "chin-jaw-drop-incr": 0.30, "mouth-laugh-lines-out": -0.30, "eye-height2-incr": -0.12,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import bpy
 import numpy as np
@@ -20,7 +21,7 @@ from blender.spec_face import skin_words
 CALM = make_expression("neutral")
 
 
-def of_age(age: float, **skin: float) -> AvatarSpec:
+def of_age(age: float, **skin: Any) -> AvatarSpec:
     return AvatarSpec(seed=4, identity=Identity(age=age), expression=CALM, skin=Skin(**skin))
 
 
