@@ -18,27 +18,29 @@ _RIGHT_EYE, _LEFT_EYE = range(36, 42), range(42, 48)
 _FACE = range(27, 68)  # nose, eyes, mouth
 _LIPS = range(48, 60)
 # Styles through which the scalp shows as it should.
-_SHOWS_SCALP = ("bald", "buzz")
+_SHOWS_SCALP = (
+    "bald", "buzz", "crew", "flattop", "horseshoe", "undercut", "mohawk", "cornrows", "coily",
+)  # fmt: skip
+_OPENING = 300  # px: larger patches of skin within clothes are armholes and necklines
 _CLOSED = 0.45  # weight of a blink or squint from which little or nothing of an eye shows
 
 
 def islands(labels: np.ndarray, inner: str, outer: str, least: int) -> int:
-    """Pixels of class `inner` in patches of `least` or more that touch `outer` alone.
+    """Pixels of class `inner` in patches of `least` to 300 that touch `outer` alone.
 
     labels (H, W) uint8. Nine tenths of the patch's rim have to be `outer`.
     """
-    patches, count = ndimage.label(labels == LABELS[inner])
+    patches, _ = ndimage.label(labels == LABELS[inner])
     total = 0
     for index, where in enumerate(ndimage.find_objects(patches), 1):
         grown = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in where)
         patch = patches[grown] == index
         size = int(patch.sum())
-        if size < least:
+        if not least <= size <= _OPENING:
             continue
         rim = ndimage.binary_dilation(patch) & ~patch
         if (labels[grown][rim] == LABELS[outer]).mean() > 0.9:
             total += size
-    assert count >= 0
     return total
 
 
@@ -121,10 +123,10 @@ def missing_parts(spec: AvatarSpec, labels: np.ndarray, close: np.ndarray) -> li
 
 
 def scalp_holes(labels: np.ndarray) -> int:
-    """Pixels of skin within the hair of one view (H, W), in patches at least 3 px wide."""
+    """Pixels of skin within the hair of one view (H, W), in patches at least 4 px (12 mm) wide."""
     skin = labels == LABELS["skin"]
-    wide = np.where(skin & ~ndimage.binary_opening(skin, np.ones((3, 3))), LABELS["hair"], labels)
-    return islands(wide, "skin", "hair", 9)
+    wide = np.where(skin & ~ndimage.binary_opening(skin, np.ones((4, 4))), LABELS["hair"], labels)
+    return islands(wide, "skin", "hair", 16)
 
 
 def body_defects(
