@@ -37,7 +37,7 @@ CUTS: dict[str, Cut] = {
     "turtleneck": Cut(-11.9, -12.9, width=7.4),
     "tank": Cut(-16.2, -21.2, width=8.6, corner=6.5, arms="tank", bow=0.05),
     "camisole": Cut(-20.4, -19.2, width=40.0, corner=1.0, arms="straps"),
-    "offshoulder": Cut(-20.4, -19.9, width=40.0, corner=1.0, arms="off"),
+    "offshoulder": Cut(-18.8, -19.7, width=40.0, corner=1.0, arms="off"),
     "shirt": Cut(-12.0, -14.4, width=7.4, point=-20.5, slope=1.9),
     "dress_shirt": Cut(-11.9, -14.2, width=7.4),
     "polo": Cut(-12.1, -14.9, width=7.6, point=-20.5, slope=2.6),

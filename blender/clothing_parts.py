@@ -155,9 +155,10 @@ def ribbon(
     thickness: float = 0.0012,
 ) -> Part:
     """A strip `width` cm wide along template points (R, 3) cm, `height` m over the surface."""
-    line = surface.at(path)
+    line = relax(surface.at(path)[:, None], 12)[:, 0]  # pulled taut
     along = unit(np.gradient(line, axis=0))
     side = unit(np.cross(along, surface.facing(line)))
+    side = unit(relax(side[:, None], 8)[:, 0])
     offset = np.linspace(-0.5, 0.5, 4) * width
     grid = line[:, None] + 0.01 * offset[None, :, None] * side[:, None]
     grid = surface.lay(grid, height)

@@ -77,6 +77,8 @@ _CHANCES: dict[Garment, tuple[float, float]] = {
     "shirt": (11, 7), "polo": (8, 3), "hoodie": (9, 6), "denim_jacket": (7, 6), "bomber": (7, 4),
     "cardigan": (4, 8), "suit": (12, 1.5), "blazer": (3, 6),
 }  # fmt: skip
+_YOUNG: tuple[Garment, ...] = ("camisole", "offshoulder", "tank", "hoodie")
+_OLD = 0.8  # of identity.age, beyond which the young garments are rare
 _ANY: dict[Pattern, float] = {
     "plain": 46, "striped": 12, "vertical": 5, "checked": 6, "dotted": 6, "heathered": 8,
     "colourblock": 6, "floral": 5,
@@ -133,7 +135,10 @@ def sample_clothes(seed: int, identity: Identity) -> Clothes:
     """A garment, its layers' colours and a pattern."""
     rng = generator(seed, "clothes")
     column = 1 if identity.gender > 0.5 else 0
-    garment: Garment = pick(rng, {name: both[column] for name, both in _CHANCES.items()})
+    chances = {name: both[column] for name, both in _CHANCES.items()}
+    if identity.age > _OLD:
+        chances |= {name: 0.3 * chances[name] for name in _YOUNG}
+    garment: Garment = pick(rng, chances)
     pattern: Pattern = pick(rng, _PATTERNS[garment])
     palette = {"suit": SUIT, "blazer": SUIT, "denim_jacket": DENIM, "bomber": OUTER}
     first = _one(rng, palette.get(garment, NAMES))

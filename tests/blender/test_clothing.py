@@ -35,6 +35,11 @@ def figure(request: pytest.FixtureRequest, asset_cache: Path) -> Figure:
     return figure_of(load_body(asset_cache).shape(sample_spec(request.param)))
 
 
+@pytest.fixture(scope="module")
+def person(asset_cache: Path) -> Figure:
+    return figure_of(load_body(asset_cache).shape(sample_spec(2)))
+
+
 def test_the_wardrobe_is_complete() -> None:
     assert set(typing.get_args(Garment)) == set(GARMENTS)
     names = {name for layers in LAYERS.values() for name in layers}
@@ -72,31 +77,31 @@ def test_garment_covers_and_clears_the_body(figure: Figure, name: str) -> None:
     assert gap.max() < 0.045
 
 
-def test_outer_layers_lie_over_inner_ones(figure: Figure) -> None:
+def test_outer_layers_lie_over_inner_ones(person: Figure) -> None:
     for name in ("suit", "cardigan", "bomber"):
-        args = (figure.vertices, figure.tights, figure.npos, name, figure.torso)
+        args = (person.vertices, person.tights, person.npos, name, person.torso)
         inner, outer = make_layers(*args)
         apart = (outer.surface.points - inner.surface.points) * inner.surface.normals
         assert np.percentile(apart.sum(axis=1), 1) > 0.8 * outer.fit.thickness
 
 
-def test_folds_move_with_the_seed(figure: Figure) -> None:
-    args = (figure.vertices, figure.tights, figure.npos, "shirt", figure.torso)
+def test_folds_move_with_the_seed(person: Figure) -> None:
+    args = (person.vertices, person.tights, person.npos, "shirt", person.torso)
     one, other = (make_layers(*args, seed)[0].surface.points for seed in (1, 2))
     assert np.linalg.norm(one - other, axis=1).max() > 0.002
-    height = folds(figure.npos[np.unique(figure.tights)], generator(1, "folds"))
+    height = folds(person.npos[np.unique(person.tights)], generator(1, "folds"))
     assert height.min() >= 0 and 0.3 < height.max() < 2.5
 
 
-def test_unknown_garment_is_refused(figure: Figure) -> None:
+def test_unknown_garment_is_refused(person: Figure) -> None:
     with pytest.raises(ValueError, match="garment 'toga' is unknown; use one of tshirt, "):
-        make_garment(figure.vertices, figure.tights, figure.npos, "toga", figure.torso)
+        make_garment(person.vertices, person.tights, person.npos, "toga", person.torso)
 
 
 @pytest.mark.parametrize("name", GARMENTS)
-def test_dressing_makes_labelled_pieces(figure: Figure, name: Garment) -> None:
+def test_dressing_makes_labelled_pieces(person: Figure, name: Garment) -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    meshes, objects = dress(figure, Clothes(garment=name))
+    meshes, objects = dress(person, Clothes(garment=name))
     kinds = {o.name.split(".")[0] for o in objects}
     assert len([o for o in objects if o.name.split(".")[0] == "clothes"]) == len(LAYERS[name])
     wanted = {
@@ -112,14 +117,14 @@ def test_dressing_makes_labelled_pieces(figure: Figure, name: Garment) -> None:
         assert len(made.data.materials) == 1 and "weave" in made.data.attributes
         proper = corners[bust_level(corners) > 0.004]
         if len(proper) and made.name.split(".")[0] != "clothes_tie":
-            distance, _ = figure.torso.query(proper)
+            distance, _ = person.torso.query(proper)
             assert np.percentile(distance, 2) > 0.0, f"{made.name} cuts the skin"
     for mesh in meshes:
         assert len(mesh.triangles) and mesh.triangles.max() < len(mesh.vertices)
 
 
-def test_an_open_jacket_shows_what_is_under_it(figure: Figure) -> None:
-    layers = make_layers(figure.vertices, figure.tights, figure.npos, "suit", figure.torso)
+def test_an_open_jacket_shows_what_is_under_it(person: Figure) -> None:
+    layers = make_layers(person.vertices, person.tights, person.npos, "suit", person.torso)
     middle = np.array([[0.0, -24.0, 11.0]])
     assert neckline(middle, "suit")[0] < 0 < neckline(middle, "dress_shirt")[0]
     assert len(layers[0].mesh.triangles) < 0.8 * len(layers[1].mesh.triangles), "hidden is gone"
@@ -176,10 +181,10 @@ def test_rows_keep_their_width_over_the_shoulder() -> None:
         assert rows.sum() == pytest.approx(length.sum(), rel=0.06)
 
 
-def test_points_of_the_chest_lie_on_it(figure: Figure) -> None:
+def test_points_of_the_chest_lie_on_it(person: Figure) -> None:
     x, y = np.meshgrid([0.0, 4.0, 9.0], [-20.0, -24.0, -28.0])
     place = chest_point(x, y)
-    used = figure.npos[np.unique(figure.tights)]
+    used = person.npos[np.unique(person.tights)]
     near = np.linalg.norm(used[:, None] - place.reshape(1, -1, 3), axis=2).min(axis=0)
     assert near.max() < 1.8  # the template is coarse
 
@@ -228,3 +233,18 @@ def test_smoothing_leaves_a_flat_interior_and_pinned_points() -> None:
     out = smooth(bumpy, quads, 20, weight)
     assert out[40, 2] < 0.1
     np.testing.assert_array_equal(out[0], points[0])
+
+
+def test_no_body_pokes_through_its_clothes(asset_cache: Path) -> None:
+    body = load_body(asset_cache)
+    for seed in range(12):
+        name = GARMENTS[(5 * seed) % len(GARMENTS)]
+        figure = figure_of(body.shape(sample_spec(seed)))
+        outer = make_layers(figure.vertices, figure.tights, figure.npos, name, figure.torso)[-1]
+        skin = np.unique(figure.skin)
+        points, npos = figure.vertices[skin], figure.npos[skin]
+        under = (neckline(npos, outer.name) > 0.5) & (bust_level(points) > 0.004)
+        under &= (np.abs(npos[:, 0]) < 14.0) & (npos[:, 1] < -11.0)  # an armpit is a fold
+        height, _ = outer.surface.height(points[under])
+        assert under.sum() > 20, (seed, name)
+        assert height.max() < 0.0005, (seed, name)
