@@ -80,7 +80,7 @@ _TIED = Style(
     density=220_000.0,
 )  # fmt: skip
 _QUIFF = replace(
-    _SHORT, lengths=((-9, 0.02), (6, 0.045), (9, 0.058), (12, 0.062)), front=1.15, lift=1.5,
+    _SHORT, lengths=((-9, 0.010), (7, 0.018), (9, 0.040), (12, 0.060)), front=1.2, lift=1.5,
     sweep=(0.25, -0.65), whorl=0.0, part=None, hug=0.12, rise=0.85, spring=0.8, zone="top",
     under=replace(_FADE, lengths=((-9, 0.003), (0, 0.006), (6, 0.012), (12, 0.014))), wild=0.07,
     clump=(0.014, 0.35),
@@ -99,8 +99,8 @@ STYLES: dict[str, Style] = {
                          part=None, sweep=(0.0, -0.2), flank=(0.8, -0.6), hug=0.9, rise=0.4,
                          layer=(0.002, 0.009)),
     "short": _SHORT,
-    "sidepart": replace(_SHORT, lengths=((-9, 0.006), (-3, 0.010), (3, 0.017), (6.5, 0.05),
-                                         (9, 0.09), (12, 0.10)),
+    "sidepart": replace(_SHORT, lengths=((-9, 0.006), (-3, 0.010), (3, 0.017), (6.5, 0.03),
+                                         (9, 0.065), (12, 0.095)),
                         sweep=(1.0, 0.05), whorl=0.0, part=-3.9, layer=(0.003, 0.014), hug=0.95,
                         lift=0.35, wild=0.03, clump=(0.012, 0.15), frizz=0.0002),
     "slick": replace(_SHORT, sweep=(0.0, -1.0), whorl=0.0, part=None, layer=(0.002, 0.012),
@@ -130,7 +130,7 @@ STYLES: dict[str, Style] = {
                                                         (12, 0.34)), points=22),
     "ringlets": replace(_BOB, cut=-13.0, lengths=((-9, 0.08), (0, 0.18), (6, 0.27), (12, 0.32)),
                         part=-2.2, layer=(0.006, 0.026), curl=(0.0095, 6.0), clump=(0.020, 0.75),
-                        frizz=0.0012, points=30, spread=0.12),
+                        frizz=0.0012, points=22, spread=0.12),
     "long": _LONG,
     "wavy": replace(_LONG, layer=(0.004, 0.024), wave=(0.0075, 0.055), clump=(0.014, 0.35),
                     frizz=0.0010, cut=-21.0, part=-2.4, points=32),

@@ -143,7 +143,7 @@ def _plait(
     # Forward until it lies before the shoulder, then straight down.
     for k in range(1, steps):
         heading = heading / np.linalg.norm(heading)
-        ahead = 0.9 if spine[k - 1, 1] > -0.055 else -0.05
+        ahead = 0.8 if spine[k - 1, 1] > -0.055 else -0.05
         heading = 0.75 * heading + 0.25 * np.array([0.0, -ahead, -0.75])
         move = spine[k - 1] + stride * heading / np.linalg.norm(heading)
         spine[k] = collider.push_out(move[None], 0.011 * min(1.0, k / 5))[0]

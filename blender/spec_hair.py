@@ -108,7 +108,7 @@ _STYLES: dict[HairStyle, tuple[float, float]] = {
     "braids": (0.0, 0.05), "cornrows": (0.03, 0.03), "locs": (0.03, 0.03),
 }  # fmt: skip
 _BEARDS: dict[BeardStyle, float] = {
-    "none": 0.38, "stubble": 0.13, "full": 0.08, "long": 0.04, "boxed": 0.06, "moustache": 0.05,
+    "none": 0.46, "stubble": 0.13, "full": 0.08, "long": 0.04, "boxed": 0.06, "moustache": 0.05,
     "handlebar": 0.04, "goatee": 0.04, "vandyke": 0.04, "circle": 0.045, "soulpatch": 0.035,
     "mutton": 0.035, "chinstrap": 0.035,
 }  # fmt: skip
@@ -177,7 +177,7 @@ def _style_chances(identity: Identity) -> dict[HairStyle, float]:
     column = int(identity.gender > 0.5)
     chances = {style: pair[column] for style, pair in _STYLES.items()}
     for style in _COILED:
-        chances[style] *= 0.12 + 3.6 * identity.african
+        chances[style] *= 0.06 + 3.7 * identity.african
     for style in _CURLED:
         chances[style] *= 0.7 + 1.2 * identity.african
     for style in _SMOOTH:
@@ -270,7 +270,7 @@ def sample_brows(seed: int, identity: Identity, hair: Hair) -> Brows:
 
 
 def sample_beard(seed: int, identity: Identity, hair: Hair) -> Beard:
-    """Beards on three men in five."""
+    """Beards on more than half of the men."""
     rng = generator(seed, "beard")
     style: BeardStyle = "none"
     if identity.gender < 0.4:
