@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from blender import BuildError, bake
+from blender.lids import clear_eyes
 from blender.spec_types import AvatarSpec, Identity
 from blender.targets import FACE_ACTIONS, LOCAL_TARGETS
 
@@ -69,8 +70,11 @@ class Body:
         eyes = posed[-2:]
         ball = np.unique(self.quads["eye_l"])
         radius = float(np.linalg.norm(posed[ball] - eyes[0], axis=1).mean())
+        moving = [self.quads[n].ravel() for n in self.quads if n == "body" or n[:4] == "lash"]
+        balls = [np.unique(self.quads[n]) for n in ("eye_l", "eye_r")]
+        skin = np.unique(np.concatenate(moving))
         return Shaped(
-            vertices=posed[:-8],
+            vertices=clear_eyes(posed[:-8], self.npos, balls, skin),
             npos=self.npos,
             quads=self.quads,
             masks=self.masks,

@@ -13,7 +13,7 @@ from blender.targets import FACE_ACTIONS
 # in half of the people.
 EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     "neutral": (35.0, {}),
-    "slight smile": (9.0, {"mouthSmile": 0.42, "cheekSquint": 0.25, "mouthDimple": 0.15}),
+    "slight smile": (9.0, {"mouthSmile": 0.52, "cheekSquint": 0.25, "mouthDimple": 0.15}),
     "smile": (
         7.0,
         {"mouthSmile": 0.80, "cheekSquint": 0.55, "eyeSquint": 0.18},

@@ -14,7 +14,7 @@ from blender.streams import generator
 
 _SCALE = 0.985  # of the helper eyes' radius
 _BULGE = 0.055  # of the radius, at the middle of the cornea
-_IRIS = 0.40  # radians from the gaze axis to the iris's edge
+_IRIS = 0.415  # radians from the gaze axis to the iris's edge
 _SEGMENTS = 64
 _SCLERA = (0.86, 0.82, 0.79)  # sRGB
 

@@ -109,7 +109,7 @@ _GENTLE = {
 # open wide enough to show the iris, lips that do not sulk.
 _REST: Shape = {
     "eyebrows-angle-up": 0.36, "eyebrows-trans-up": 0.08, "mouth-angles-up": 0.18,
-    "eye-height2-incr": 0.40, "eye-height1-incr": 0.25, "eye-height3-incr": 0.25,
+    "eye-height2-incr": 0.30, "eye-height1-incr": 0.20, "eye-height3-incr": 0.20,
 }  # fmt: skip
 # Lower limits tighter than -_LIMIT: the negative ends of these look angry or torn.
 _FLOORS = {

@@ -103,6 +103,12 @@ def test_shapes_agree_with_annys_own_model(body: Body) -> None:
     """Recorded vertices of anny's model, which takes minutes to build; float16 shapes here."""
     golden = json.loads((Path(__file__).parent / "anny_golden.json").read_text())
     for person in golden["people"]:
-        vertices = body.shape(AvatarSpec.from_dict(person["spec"])).vertices
+        shaped = body.shape(AvatarSpec.from_dict(person["spec"]))
+        compared = 0
         for index, expected in person["vertices"].items():
-            np.testing.assert_allclose(vertices[int(index)], expected, atol=4e-5)
+            gap = np.linalg.norm(np.array(expected) - shaped.eye_centres, axis=1).min()
+            if gap < 1.05 * shaped.eye_radius:  # in an eye: `lids` moves it out, anny does not
+                continue
+            np.testing.assert_allclose(shaped.vertices[int(index)], expected, atol=4e-5)
+            compared += 1
+        assert compared > 0.95 * len(person["vertices"])

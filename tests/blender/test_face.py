@@ -15,6 +15,7 @@ from blender import eyes, mouth
 from blender.body import Body, Shaped, load_body
 from blender.expressions import EXPRESSIONS, make_expression, sample_expression
 from blender.face_shape import sample_targets
+from blender.lids import clear_eyes
 from blender.meshes import subdivide
 from blender.sample_face import sample_eyes, sample_identity, sample_pose
 from blender.spec import AvatarSpec, sample_spec
@@ -200,3 +201,16 @@ def test_seed_alone_decides() -> None:
     assert sample_expression(7) == sample_expression(7)
     with pytest.raises(ValueError, match="within"):
         Eyes(yaw=40.0)
+
+
+def test_lids_are_moved_out_of_the_eyes() -> None:
+    """A ball of radius 1 with a lid that has sunk in: out it comes, and nothing else moves."""
+    turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    ring = np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=1)
+    ball = np.concatenate([ring, ring[:, [2, 0, 1]], ring[:, [1, 2, 0]]])
+    template = np.concatenate([ball, [[0.0, 0.6, 1.0], [0.0, 0.3, 0.9], [3.0, 0.0, 0.0]]])
+    sunk = template.copy()
+    sunk[-3] *= 0.8
+    moved = clear_eyes(sunk, template, [np.arange(36)], np.arange(36, 39))
+    assert np.linalg.norm(moved[-3]) > 1.04
+    np.testing.assert_array_equal(np.delete(moved, -3, 0), np.delete(sunk, -3, 0))
