@@ -111,4 +111,4 @@ def test_shapes_agree_with_annys_own_model(body: Body) -> None:
                 continue
             np.testing.assert_allclose(shaped.vertices[int(index)], expected, atol=4e-5)
             compared += 1
-        assert compared > 0.95 * len(person["vertices"])
+        assert compared > 0.8 * len(person["vertices"])
