@@ -38,7 +38,9 @@ def opening(t: np.ndarray) -> np.ndarray:
     """Signed distance (...,) of template points (..., 3) from the face's opening, about cm."""
     y, half, tall = _FACE
     round_face = np.hypot(t[..., 0] / half, (t[..., 1] - y) / tall)
-    return np.maximum((round_face - 1.0) * half, 6.0 - t[..., 2])
+    # Under the jaw the cloth comes forward to the chin.
+    least = 6.0 + 6.2 * smoothstep(-7.5, -11.5, t[..., 1])
+    return np.maximum((round_face - 1.0) * half, least - t[..., 2])
 
 
 def _hem(world: np.ndarray) -> np.ndarray:
@@ -96,6 +98,24 @@ def _folds(t: np.ndarray, side: float) -> np.ndarray:
     return 0.0042 * bows * hang * front + 0.0016 * pleats + 0.0032 * behind + 0.0045 * lap
 
 
+def _past_ears(head: Head, points: np.ndarray, ray: np.ndarray, gap: float) -> np.ndarray:
+    """How far (P, T) in metres to move points (P, T, 3) along rays, to lie `gap` cm off the ears.
+
+    Ears are thinner than the collider's cells.
+    """
+    t = head.frame.to_template(points)
+    near = (np.abs(t[..., 0]) > 5.5) & (np.abs(t[..., 1] + 2.0) < 5.0)
+    near &= np.abs(t[..., 2] - 4.5) < 4.5
+    spot, way = t[near], (ray @ head.frame.axes)[near]
+    moved = np.zeros(len(spot))
+    for _ in range(4):
+        short = gap - head.clearance(spot + moved[:, None] * way)
+        moved += np.maximum(short, 0.0)
+    out = np.zeros(near.shape)
+    out[near] = np.minimum(moved, 2.5) * head.frame.scale
+    return out
+
+
 def _hood(head: Head, person: Collider, side: float) -> tuple[np.ndarray, np.ndarray]:
     """Points (N, 3) m and triangles of the part on head and neck, with its opening."""
     frame = head.frame
@@ -114,10 +134,12 @@ def _hood(head: Head, person: Collider, side: float) -> tuple[np.ndarray, np.nda
     radius = radius + 0.014 * knot * smoothstep(0.0, -5.0, t[..., 2])  # hair is tied up below
     held = free & (outside > -0.6)
     radius = radius - 0.0028 * smoothstep(1.6, 0.0, outside)
+    radius = radius + _past_ears(head, start + middle + radius[..., None] * ray, ray, 0.75)
     # The inverse radius is evened out: between two supports that gives nearly straight lines.
     radius = 1.0 / _taut(1.0 / radius, np.where(held, 1.0 / radius, np.inf), _TIGHT)
     fine = _finer(radius)
     start, ray, _ = _rays(len(fine), _TURNS * _FINE)
+    fine = fine + _past_ears(head, start + middle + fine[..., None] * ray, ray, 0.12)
     points = start + middle + fine[..., None] * ray
     points = points + _folds(frame.to_template(points), side)[..., None] * ray
     triangles = triangulate(grid_quads(*fine.shape, wrap=True))
@@ -152,7 +174,7 @@ def _cape(head: Head, person: Collider, side: float) -> tuple[np.ndarray, np.nda
     triangles = triangulate(grid_quads(*fine.shape, wrap=True))
     flat = points.reshape(-1, 3)
     flat, triangles, _ = clip(_hem(flat), triangles, flat)
-    flat, triangles, _ = clip(opening(head.frame.to_template(flat)), triangles, flat)
+    flat, triangles, _ = clip(opening(head.frame.to_template(flat)) + 0.6, triangles, flat)
     return flat, triangles
 
 

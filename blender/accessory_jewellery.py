@@ -28,7 +28,7 @@ LOBE = (7.50, -3.95, 5.25)  # cm, template point that is pierced
 _RADII = {"small hoops": 0.75, "big hoops": 1.9}  # cm
 # Template heights (cm) of necklaces at the nape and in front.
 _LINES = {"chain": (-12.2, -18.0), "pendant": (-12.2, -19.0), "pearls": (-12.4, -17.0),
-          "choker": (-11.6, -12.9)}  # fmt: skip
+          "choker": (-10.9, -12.0)}  # fmt: skip
 _ABOVE = {"chain": 0.0012, "pendant": 0.0012, "pearls": 0.0035, "choker": 0.0014}  # m off the skin
 
 
