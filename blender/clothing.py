@@ -95,9 +95,9 @@ def _stuff(name: str, fabric: Fabric, clothes: Clothes) -> bpy.types.Material:
     if name == "tie":
         colour = linear(clothes.tie_rgb)
         bright = tuple(0.5 * c + 0.3 for c in colour)
-        kind = ("plain", "pinstriped", "dotted")[clothes.folds % 3]
+        kind = ("plain", "striped", "dotted")[clothes.folds % 3]
         return fabric_material(
-            Fabric(colour, (bright[0], bright[1], bright[2]), kind, 1.5, relief="wool")
+            Fabric(colour, (bright[0], bright[1], bright[2]), kind, 1.9, relief="wool")
         )
     return plain_material(name, *_HARD[name])
 

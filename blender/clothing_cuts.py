@@ -32,7 +32,7 @@ CUTS: dict[str, Cut] = {
     "tshirt": Cut(-13.9, -17.9, bow=0.055),
     "scoop": Cut(-13.6, -20.6, width=9.6, corner=7.5, bow=0.05),
     "vneck": Cut(-13.6, -14.6, point=-23.6),
-    "boatneck": Cut(-14.6, -17.9, width=13.2, corner=4.0, bow=0.015),
+    "boatneck": Cut(-14.8, -17.2, width=15.0, corner=8.0),
     "sweater": Cut(-13.0, -16.8, bow=0.055),
     "turtleneck": Cut(-11.9, -12.9, width=7.4),
     "tank": Cut(-16.2, -21.2, width=8.6, corner=6.5, arms="tank", bow=0.05),

@@ -95,6 +95,7 @@ class Layer:
     mesh: GarmentMesh
     surface: Surface
     rim: Rim
+    body: Collider  # what it is worn on
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def make_layers(
         points = _hang(base, FITS[name], neckline(base.npos, name), collider, under, rng)
         points = into_box(points)
         under = Surface(points, vertex_normals(points, base.quads), base.npos)
-        out.append(_cut(base, under, name, names[index + 1 :]))
+        out.append(_cut(base, under, collider, name, names[index + 1 :]))
     return out
 
 
@@ -197,7 +198,7 @@ def _hang(
     return points
 
 
-def _cut(base: _Base, surface: Surface, name: str, over: Sequence[str]) -> Layer:
+def _cut(base: _Base, surface: Surface, body: Collider, name: str, over: Sequence[str]) -> Layer:
     below = neckline(base.npos, name)
     data = np.concatenate([surface.points, base.npos, base.hollows(surface)[:, None]], axis=1)
     triangles = triangulate(base.quads)
@@ -211,7 +212,7 @@ def _cut(base: _Base, surface: Surface, name: str, over: Sequence[str]) -> Layer
     fit = FITS[name]
     away = 100.0 * distance_to_edge(data[:, :3], edge[:, :3])
     mesh = GarmentMesh(data[:, :3], triangles, data[:, 3:6], fit.thickness, data[:, 6], away)
-    return Layer(name, fit, mesh, surface, make_rim(surface, edge[:, 3:6]))
+    return Layer(name, fit, mesh, surface, make_rim(surface, edge[:, 3:6]), body)
 
 
 def make_garment(

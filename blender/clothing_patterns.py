@@ -85,7 +85,7 @@ def _herringbone(graph: Graph, cloth: Cloth, repeat: float) -> Any:
 
 def _heather(graph: Graph, cloth: Cloth, repeat: float) -> Any:
     vector = graph.call("ShaderNodeCombineXYZ", {0: cloth.across, 1: cloth.down}).outputs[0]
-    return graph.remap(graph.noise(vector, 2.6 / repeat, 6.0), 0.38, 0.66, 0.0, 0.75)
+    return graph.remap(graph.noise(vector, 4.0 / repeat, 6.0), 0.36, 0.68, 0.0, 0.6)
 
 
 def _plaid(graph: Graph, cloth: Cloth, repeat: float, colours: tuple[Rgb, Rgb]) -> Any:

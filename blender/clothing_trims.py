@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from blender.clothing_mesh import Layer
 from blender.clothing_panels import chest_point, over_shoulder
 from blender.clothing_parts import Part, button, grid_part, ribbon, sheet, tube
 from blender.clothing_surface import unit
+from blender.hair_mask import smoothstep
+
+_STRAP = 0.0034  # m from the skin to a strap's outer face
 
 
 def _down(x: float, top: float, bottom: float = -32.0, count: int = 33) -> np.ndarray:
@@ -40,10 +45,17 @@ def strap(layer: Layer, x: float, front: float, width: float) -> list[Part]:
     foot = chest_point(np.array(x), np.array(front))
     start = np.degrees(np.arctan2(foot[1] + 32.0, foot[2] - 0.4))
     angle = np.linspace(start - 4.0, 150.0, 57)
-    return [
-        ribbon(layer.surface, over_shoulder(np.full(57, side), angle), width, -0.0016)
-        for side in (-x, x)
-    ]
+    out = []
+    for side in (-x, x):
+        part = ribbon(layer.surface, over_shoulder(np.full(57, side), angle), width, 0.0)
+        # The shell stands off where the neck meets the shoulder; a strap lies on the skin.
+        points = part.vertices
+        loose = smoothstep(0.5, 3.0, -part.weave[:, 1])  # its foot is sewn on the cloth
+        for _ in range(3):
+            height, outward = layer.body.query(points)
+            points = points + (loose * (_STRAP - height))[:, None] * outward
+        out.append(replace(part, vertices=points))
+    return out
 
 
 def tie(layer: Layer) -> list[Part]:
@@ -78,10 +90,13 @@ def tie(layer: Layer) -> list[Part]:
     across, down_to = u[None] * wide[:, None], np.repeat(y[:, None], 9, axis=1)
     bulge = np.exp(-((np.linspace(0.0, 1.0, 25) / 0.12) ** 2))[:, None]
     height = 0.0035 + (0.0030 + 0.0050 * bulge) * (1.0 - u[None] ** 2)
-    return [
+    pieces = [
         grid_part(knot, weave, "tie"),
         sheet(surface, across, down_to, height, "tie", 0.0020),
     ]
+    # Cut on the bias: stripes slant.
+    slant = np.sqrt(0.5) * np.array([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    return [replace(piece, weave=piece.weave @ slant) for piece in pieces]
 
 
 def zip_fastener(layer: Layer, top: float) -> list[Part]:
