@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_OUTSIDE = (1.03, 1.40)  # of the eye's radius: which of the template's points are a lid's outside
+_OUTSIDE = (1.03, 1.80)  # of the eye's radius: which of the template's points are lids and cheek
 _CLEAR = 1.045  # of the radius: how near those may come
 
 

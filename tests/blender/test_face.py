@@ -95,6 +95,9 @@ def test_eyes_show_only_inside_the_lids(body: Body, name: str) -> None:
             assert len(seen) >= 4 or name in ("squint", "laugh"), (seed, side, "hidden")
             outside = (seen < low - 0.0015).any(axis=1) | (seen > high + 0.0015).any(axis=1)
             assert not outside.any(), (seed, side, seen[outside], low, high)
+            for column in np.unique(seen[:, 0].round(6)):  # one opening, no hole in a lid
+                height = np.sort(seen[np.abs(seen[:, 0] - column) < 1e-6, 1])
+                assert (np.diff(height) < 0.003).all(), (seed, side, height)
 
 
 def test_closed_eyes_are_closed_and_a_wink_shuts_one(body: Body) -> None:
