@@ -105,7 +105,7 @@ def necklace_line(
     # Cloth gives way and rises between the collider's cells: stay clear of it.
     bare, _ = skin.query(line)
     above = _ABOVE[kind] + _CLOTH * np.clip((bare - 0.003) / 0.003, 0.0, 1.0)
-    for _ in range(3):
+    for _ in range(6):
         line = person.push_out(line, above)
     return resample(np.concatenate([line, line[:1]]), count, closed=True)
 
