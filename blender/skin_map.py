@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from blender.hair_mask import brow_density, smoothstep
+from blender.skin_makeup import blend, make_up
 from blender.spec_types import AvatarSpec, linear
 from blender.streams import generator
 
@@ -212,45 +213,6 @@ def spots(spec: AvatarSpec) -> tuple[np.ndarray, np.ndarray]:
     return light, dark
 
 
-# The eye's opening on the template: x and heights of the upper and lower lid's edge, cm.
-_LID_X = np.array([1.83, 2.1, 2.5, 3.0, 3.5, 4.0, 4.4])
-_LID_TOP = np.array([-0.05, 0.15, 0.32, 0.44, 0.43, 0.30, 0.05])
-_LID_LOW = np.array([-0.10, -0.25, -0.38, -0.46, -0.44, -0.29, 0.0])
-
-
-def _makeup(spec: AvatarSpec, tint: np.ndarray) -> None:
-    """Multiply eye shadow, liner and blush into tint (HEIGHT, WIDTH, 3)."""
-    skin = spec.skin
-    x, y = _axes()
-    rows = (y > -1.4) & (y < 2.6)
-    ax, ay = np.abs(x)[None], y[rows][:, None]
-    top, low = (np.interp(np.abs(x), _LID_X, edge)[None] for edge in (_LID_TOP, _LID_LOW))
-    across = smoothstep(1.7, 2.3, ax) * smoothstep(5.6, 4.5, ax)
-    base = np.array(linear(skin.rgb))
-    if skin.eye_shadow > 0:
-        reach = np.interp(np.abs(x), [1.8, 3.0, 4.6, 5.4], [0.5, 0.95, 1.15, 0.7])[None]
-        lid = across * smoothstep(1.0, 0.25, (ay - top) / reach) * (ay > top - 0.35)
-        lid = np.maximum(lid, 0.35 * across * smoothstep(0.5, 0.1, low - ay) * (ay < low + 0.2))
-        _blend(tint, rows, lid * 0.80 * skin.eye_shadow, np.array(linear(skin.shadow_rgb)) / base)
-    if skin.eyeliner > 0:
-        wing = smoothstep(1.7, 2.0, ax) * smoothstep(5.1, 4.7, ax)
-        thick = np.interp(np.abs(x), [1.9, 3.0, 4.4, 5.0], [0.06, 0.10, 0.17, 0.05])[None]
-        rise = 0.35 * np.maximum(ax - 4.35, 0.0)
-        line = wing * smoothstep(1.5, 0.7, np.abs(ay - top - rise - 0.05) / thick)
-        under = 0.6 * wing * smoothstep(1.6, 0.6, np.abs(ay - low) / 0.09)
-        _blend(tint, rows, np.maximum(line, under) * 0.9 * skin.eyeliner, 0.03 / base)
-    if skin.blush > 0:
-        rows = (y > -7.0) & (y < 1.0)
-        ay = y[rows][:, None]
-        apple = np.exp(-(((np.abs(x)[None] - 4.3) / 1.7) ** 2) - ((ay + 2.7) / 1.3) ** 2)
-        _blend(tint, rows, apple * 0.40 * skin.blush, np.array([1.02, 0.55, 0.58]))
-
-
-def _blend(tint: np.ndarray, rows: np.ndarray, weight: np.ndarray, towards: np.ndarray) -> None:
-    part = tint[rows]
-    tint[rows] = part + np.clip(weight, 0, 1)[..., None] * (towards - part)
-
-
 def _lip_lines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Fine upright folds of the lips (HEIGHT, WIDTH)."""
     ax = np.abs(x)[None]
@@ -289,15 +251,15 @@ def skin_picture(spec: AvatarSpec) -> np.ndarray:
         tint *= np.exp(-light[..., None] * (0.35, 0.72, 1.0))
     if dark.any():
         tint *= np.exp(-dark[..., None] * (0.95, 1.35, 1.5))
-    _makeup(spec, tint)
     x, y = _axes()
+    make_up(skin, tint, x, y)
     rows = (y > 0.8) & (y < 3.6)
     grid = np.stack(np.broadcast_arrays(x[None], y[rows][:, None], 14.0), axis=-1)
     brows = brow_density(grid.reshape(-1, 3), spec.brows.thickness, spec.brows.arch).reshape(
         grid.shape[:2]
     )
     brow_rgb = np.array(linear(spec.brows.rgb)) / np.array(linear(skin.rgb))
-    _blend(tint, rows, brows * 0.42, 0.3 + 0.7 * brow_rgb)
+    blend(tint, rows, brows * 0.42, 0.3 + 0.7 * brow_rgb)
     folds, frame = _fixed()
     height = -0.36 * depth - 0.10 * folds + (0.030 + 0.015 * skin.roughness) * pores + 0.2 * dark
     out = np.empty((HEIGHT, WIDTH, 4), np.float32)
