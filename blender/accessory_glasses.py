@@ -218,4 +218,6 @@ def build_glasses(worn: Accessories, head: Head) -> list[bpy.types.Object]:
     glass = _lens(front, frame)
     both = merge([glass, mirrored(glass)])
     tint = LENSES[worn.lenses]
-    return [*out, shape_object("lenses", both, head.frame, lens(tint), label)]
+    # Ground truth looks through objects whose name starts with "lens".
+    name = "lenses" if tint is None else "tinted_lenses"
+    return [*out, shape_object(name, both, head.frame, lens(tint), label)]

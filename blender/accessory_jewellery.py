@@ -165,4 +165,4 @@ def build_piercing(worn: Accessories, head: Head) -> list[bpy.types.Object]:
         parts = [ellipsoid(p, (0.15, 0.15, 0.15), sides=8) for p in head.push(ends, 0.12)]
         parts.append(tube(np.stack([ends[0], place, ends[1]]), 0.06))
     polish = metal(worn.metal_rgb, 0.16)
-    return [shape_object("piercing", merge(parts), head.frame, polish, LABELS["earrings"])]
+    return [shape_object("piercing", merge(parts), head.frame, polish, LABELS["piercing"])]

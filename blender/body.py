@@ -21,6 +21,7 @@ from blender.targets import FACE_ACTIONS, LOCAL_TARGETS
 # The bust ends inside |x / _BUST_X|^4 + |(z - _BUST_TOP) / _BUST_Z|^4 = 1 below z = _BUST_TOP.
 _BUST_X, _BUST_TOP, _BUST_Z = 0.236, -0.12, 0.166  # m
 BUST_FLOOR = _BUST_TOP - _BUST_Z  # m, the lowest point of an avatar
+_BACK_KNEE, _BACK_LIMIT = 0.205, 0.230  # m behind the eyes: where backs are pressed in, and most
 _GAZE_FULL = 30.0  # degrees of gaze at which the lids' look targets are full
 
 
@@ -66,7 +67,7 @@ class Body:
         rest = self.template + offsets.reshape(-1, 3)
         rest = np.stack([rest[:, 0], -rest[:, 2], rest[:, 1]], axis=1)
         posed, turn = self._pose(rest, spec)
-        posed = posed - (posed[-1] + posed[-2]) / 2
+        posed = _within_box(posed - (posed[-1] + posed[-2]) / 2)
         eyes = posed[-2:]
         ball = np.unique(self.quads["eye_l"])
         radius = float(np.linalg.norm(posed[ball] - eyes[0], axis=1).mean())
@@ -195,6 +196,15 @@ def _between(value: float, names: tuple[str, ...], anchors: tuple[float, ...]) -
     """Weights of the two anchors around `value`, linear between them."""
     eye = np.eye(len(names))
     return {n: float(np.interp(value, anchors, eye[k])) for k, n in enumerate(names)}
+
+
+def _within_box(points: np.ndarray) -> np.ndarray:
+    """Press points (N, 3) m softly in from the box's back, so that clothes have room there."""
+    out = points.copy()
+    beyond = np.maximum(points[:, 1] - _BACK_KNEE, 0.0)
+    room = _BACK_LIMIT - _BACK_KNEE
+    out[:, 1] = np.minimum(points[:, 1], _BACK_KNEE) + room * np.tanh(beyond / room)
+    return out
 
 
 def _turn(axis: int, angle: float) -> np.ndarray:

@@ -20,6 +20,7 @@ _LIPS = range(48, 60)
 # Styles through which the scalp shows as it should.
 _SHOWS_SCALP = (
     "bald", "buzz", "crew", "flattop", "horseshoe", "undercut", "mohawk", "cornrows", "coily",
+    "quiff", "locs",
 )  # fmt: skip
 _OPENING = 300  # px: larger patches of skin within clothes are armholes and necklines
 _CLOSED = 0.45  # weight of a blink or squint from which little or nothing of an eye shows
@@ -123,10 +124,10 @@ def missing_parts(spec: AvatarSpec, labels: np.ndarray, close: np.ndarray) -> li
 
 
 def scalp_holes(labels: np.ndarray) -> int:
-    """Pixels of skin within the hair of one view (H, W), in patches at least 4 px (12 mm) wide."""
+    """Pixels of skin within the hair of one view (H, W), in patches at least 6 px (18 mm) wide."""
     skin = labels == LABELS["skin"]
-    wide = np.where(skin & ~ndimage.binary_opening(skin, np.ones((4, 4))), LABELS["hair"], labels)
-    return islands(wide, "skin", "hair", 16)
+    wide = np.where(skin & ~ndimage.binary_opening(skin, np.ones((6, 6))), LABELS["hair"], labels)
+    return islands(wide, "skin", "hair", 36)
 
 
 def body_defects(
@@ -139,7 +140,7 @@ def body_defects(
         found.append("skin through clothes")
     if max(islands(view, "clothes", "skin", 4) for view in labels) >= 6:
         found.append("clothes through skin")
-    if hair_hides_skin and max(map(scalp_holes, labels)) >= 25:
+    if hair_hides_skin and max(map(scalp_holes, labels)) > 0:
         found.append("hole in the hair")
     if max(islands(view, "hair", "headwear", 2) for view in labels) >= 6:
         found.append("hair through headwear")

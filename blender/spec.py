@@ -48,6 +48,7 @@ def sample_spec(seed: int) -> AvatarSpec:
     skin = sample_skin(seed, identity)
     hair = sample_hair(seed, identity)
     expression = sample_expression(seed)
+    clothes = sample_clothes(seed, identity)
     return AvatarSpec(
         seed=seed,
         identity=identity,
@@ -57,7 +58,7 @@ def sample_spec(seed: int) -> AvatarSpec:
         hair=hair,
         brows=sample_brows(seed, identity, hair),
         beard=sample_beard(seed, identity, hair),
-        clothes=sample_clothes(seed, identity),
-        accessories=sample_accessories(seed, identity, hair),
+        clothes=clothes,
+        accessories=sample_accessories(seed, identity, hair, clothes),
         pose=sample_pose(seed),
     )

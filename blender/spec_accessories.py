@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from blender.spec_base import Rgb, choices, pick, within
+from blender.spec_clothes import Clothes
 from blender.spec_face import Identity
 from blender.spec_hair import Hair
 from blender.streams import generator
@@ -147,7 +148,13 @@ class Accessories:
         within(self, 0.0, 1.0, "metal_rgb", "stone_rgb")
 
 
-def sample_accessories(seed: int, identity: Identity, hair: Hair) -> Accessories:
+# Garments with no room for a necklace.
+_HIGH_NECKS = ("turtleneck", "suit", "shirt")
+
+
+def sample_accessories(
+    seed: int, identity: Identity, hair: Hair, clothes: Clothes | None = None
+) -> Accessories:
     """Something for a little under half of the people, often more than one thing."""
     rng = generator(seed, "accessories")
     worn = rng.random() < _ANY
@@ -172,6 +179,8 @@ def sample_accessories(seed: int, identity: Identity, hair: Hair) -> Accessories
         earrings = necklace = "none"
     elif headwear == "headphones":
         earrings = "none"
+    if clothes is not None and clothes.garment in _HIGH_NECKS:
+        necklace = "none"
     return Accessories(
         glasses=glasses,
         glasses_colour=frame_colour,

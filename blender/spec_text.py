@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-import blender.spec_accessories as TMP
-from blender.spec_accessories import accessory_words
+from blender.spec_accessories import accessory_attributes, accessory_words
 from blender.spec_clothes import clothes_attributes, clothes_words
 from blender.spec_face import EXPRESSION_WORDS, skin_words
 from blender.spec_hair import BEARD_WORDS, HAIR_WORDS
@@ -57,7 +56,7 @@ def attributes(spec: AvatarSpec) -> dict[str, str | int | float | bool]:
         "beard": spec.beard.style,
         "expression": spec.expression.name,
         **clothes_attributes(spec.clothes),
-        **getattr(TMP, "accessory_attributes", lambda w: {})(spec.accessories),
+        **accessory_attributes(spec.accessories),
     }
 
 

@@ -83,9 +83,10 @@ def speed_table(seeds: list[int], sizes: list[int], samples: list[int]) -> None:
                 later.append(b)
                 truth.append(c)
             one, more, exact = (statistics.median(v) for v in (first, later, truth))
-            print(
-                f"| {size} / {count} | {one:.2f} | {more:.2f} | {one + 31 * more:.1f} | {exact:.2f} |"
+            row = " | ".join(
+                (f"{one:.2f}", f"{more:.2f}", f"{one + 31 * more:.1f}", f"{exact:.2f}")
             )
+            print(f"| {size} / {count} | {row} |")
     print()
 
 

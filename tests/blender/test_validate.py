@@ -82,10 +82,10 @@ def test_islands_count_only_what_is_enclosed() -> None:
 
 def test_only_wide_holes_in_hair_count() -> None:
     labels = np.full((30, 30), LABELS["hair"], np.uint8)
-    labels[10, 5:25] = LABELS["skin"]
+    labels[10:13, 5:25] = LABELS["skin"]
     assert scalp_holes(labels) == 0, "a parting"
-    labels[10:16, 10:16] = LABELS["skin"]
-    assert scalp_holes(labels) >= 30
+    labels[10:18, 10:18] = LABELS["skin"]
+    assert scalp_holes(labels) >= 60
 
 
 def test_floating_share() -> None:
