@@ -115,12 +115,20 @@ def _fedora(dome: Dome) -> list[Shape]:
     return [crown, brim]
 
 
-def _ribbon_of(dome: Dome, ease: float, tall: float, narrow: float) -> Shape:
-    """A band round the foot of a crown."""
-    height = np.array([-0.05, 0.05, tall - 0.1, tall, tall])[:, None]
-    out = np.array([0.05, 0.14, 0.14, 0.10, -0.2])[:, None]
-    reach = (dome.wide + ease) * (1 - narrow * height) + out
-    return rings(dome.place(reach, height + 0 * reach))
+def _ribbon_of(dome: Dome, crown: Shape, tall: float) -> Shape:
+    """A band round the foot of a crown, `tall` cm high: the crown's own surface, moved outwards."""
+    local = (crown.points.reshape(-1, TURNS, 3) - dome.centre) @ dome.axes
+    height = np.array([-0.05, 0.05, tall - 0.1, tall, tall])
+    out = np.array([0.05, 0.14, 0.14, 0.10, -0.2])
+    ring = np.empty((len(height), TURNS, 3))
+    for turn in range(TURNS):
+        side = local[:, turn][np.argsort(local[:, turn, 1], kind="stable")]
+        for axis in (0, 2):
+            ring[:, turn, axis] = np.interp(height, side[:, 1], side[:, axis])
+    reach = np.hypot(ring[..., 0], ring[..., 2])
+    ring[..., [0, 2]] *= (1.0 + out[:, None] / np.maximum(reach, 1e-9))[..., None]
+    ring[..., 1] = height[:, None]
+    return rings(ring @ dome.axes.T + dome.centre)
 
 
 def _beret(dome: Dome) -> list[Shape]:
@@ -174,15 +182,15 @@ def build_hat(worn: Accessories, head: Head) -> list[bpy.types.Object]:
         parts = [(crown, twill(rgb)), (_round_brim(dome, 3.6, 2.9, 0.40), cloth)]
     elif kind == "fedora":
         cloth = felt(rgb)
-        parts = [(p, cloth) for p in _fedora(dome)]
-        parts.append((_ribbon_of(dome, 0.45, 3.0, 0.012), ribbon(second)))
+        crown, brim = _fedora(dome)
+        parts = [(crown, cloth), (brim, cloth), (_ribbon_of(dome, crown, 3.0), ribbon(second))]
     elif kind == "straw hat":
         knots = [(0.0, 1.0), (0.35, 0.99), (0.62, 0.94), (0.84, 0.74), (0.95, 0.42), (1.0, 0.0)]
         crown = rings(dome.clear(dome.place(*_block(dome, knots, 26, 0.45, 1.3)), _HAIR))
         cloth = straw(rgb)
         wavy = 1.3 + 0.35 * np.sin(2 * dome.phi + 0.7) + 0.25 * np.sin(3 * dome.phi)
         parts = [(crown, cloth), (_round_brim(dome, 9.5, wavy, 0.40), cloth)]
-        parts.append((_ribbon_of(dome, 0.42, 2.6, 0.013), ribbon(second)))
+        parts.append((_ribbon_of(dome, crown, 2.6), ribbon(second)))
     elif kind == "flat cap":
         cloth = tweed(rgb, second)
         parts = [(p, cloth) for p in _flat_cap(dome)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
@@ -75,6 +77,17 @@ def _wrap(pen: ImageDraw.ImageDraw, font: Any, text: str, width: int) -> list[st
     return rows
 
 
+def _end_with_parent(parent: int) -> None:
+    """Let this process end when the one that started it is gone, killed or not."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def over_seeds(
     function: Callable[..., Any], seeds: Sequence[int], *args: Any, workers: int = 0
 ) -> Iterator[tuple[int, Any]]:
@@ -85,7 +98,9 @@ def over_seeds(
     """
     count = min(workers or os.cpu_count() or 1, len(seeds))
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=spawn, max_tasks_per_child=_RECYCLE) as pool:
+    with ProcessPoolExecutor(
+        count, spawn, _end_with_parent, (os.getpid(),), max_tasks_per_child=_RECYCLE
+    ) as pool:
         futures = {pool.submit(function, seed, *args): seed for seed in seeds}
         for future in as_completed(futures):
             yield futures[future], future.exception() or future.result()

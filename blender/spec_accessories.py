@@ -148,8 +148,8 @@ class Accessories:
         within(self, 0.0, 1.0, "metal_rgb", "stone_rgb")
 
 
-# Garments with no room for a necklace.
-_HIGH_NECKS = ("turtleneck", "suit", "shirt")
+# Garments over which a necklace lies free; collars and hoods would swallow parts of it.
+_OPEN_NECKS = ("tshirt", "vneck", "boatneck", "offshoulder", "tank", "camisole", "sweater")
 
 
 def sample_accessories(
@@ -171,7 +171,7 @@ def sample_accessories(
     colour = pick(rng, dict.fromkeys(_hat_colours(headwear), 1.0))
     second = pick(rng, dict.fromkeys(_SECOND, 1.0))
     earrings = _maybe(rng, (0.60 if woman else 0.15) * worn, _EARRINGS)
-    necklace = _maybe(rng, (0.42 if woman else 0.16) * worn, _NECKLACES[int(woman)])
+    necklace = _maybe(rng, (0.55 if woman else 0.28) * worn, _NECKLACES[int(woman)])
     piercing = _maybe(rng, 0.16 * worn * (identity.age < 0.9), _PIERCINGS)
     metal = pick(rng, {"gold": 0.55, "silver": 0.35, "copper": 0.10})
     stone = pick(rng, dict.fromkeys(_STONES, 1.0))
@@ -179,7 +179,7 @@ def sample_accessories(
         earrings = necklace = "none"
     elif headwear == "headphones":
         earrings = "none"
-    if clothes is not None and clothes.garment in _HIGH_NECKS:
+    if clothes is not None and clothes.garment not in _OPEN_NECKS:
         necklace = "none"
     return Accessories(
         glasses=glasses,

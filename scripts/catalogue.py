@@ -6,6 +6,7 @@ python scripts/catalogue.py [--only hair glasses]
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +37,25 @@ SHEETS = {
 }
 
 
-def draw(seed: int, sheets: list[str], size: int) -> dict[str, np.ndarray]:
-    """The tiles of one person for the sheets that want it."""
-    from blender.render import RenderSettings, render_avatar
+def draw(seed: int, wanted: dict[int, list[str]], size: int) -> dict[str, np.ndarray]:
+    """The tiles of one person for the sheets that want them."""
+    from blender.cycles import add_camera, draw, encode, prepare, quiet, read
+    from blender.render import build
 
     out = {}
-    for name in sheets:
-        _, camera, angles, _, _ = SHEETS[name]
-        settings = RenderSettings(samples=24, depth=False, threads=1)
-        done = render_avatar(sample_spec(seed), make_cameras(angles, size, camera), settings, CACHE)
-        out[name] = over_white(np.concatenate(list(done.rgba), axis=1))
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        build(sample_spec(seed), CACHE)
+        prepare(size, size, samples=16, denoise=True, threads=1)
+        camera = add_camera()
+        files = {
+            name: draw(
+                camera, make_cameras(SHEETS[name][2], size, SHEETS[name][1]), Path(folder), name
+            )
+            for name in wanted[seed]
+        }
+        for name, views in files.items():
+            tiles = [over_white(encode(read(view))) for view in views]
+            out[name] = np.concatenate(tiles, axis=1)
     return out
 
 
@@ -84,9 +94,8 @@ def main() -> None:
         for _, seed in pairs:
             wanted.setdefault(seed, []).append(name)
     drawn: dict[int, dict[str, np.ndarray]] = {}
-    # Every person has sheets of their own, so that each is a call.
     for seed, result in tqdm(
-        over_seeds(_draw_one, sorted(wanted), wanted, args.size), total=len(wanted), unit="person"
+        over_seeds(draw, sorted(wanted), wanted, args.size), total=len(wanted), unit="person"
     ):
         if isinstance(result, BaseException):
             raise result
@@ -98,10 +107,6 @@ def main() -> None:
         sheet = tile_sheet(tiles, min(SHEETS[name][4], len(tiles)), words)
         sheet.save(args.out / f"{name}.jpg", quality=82, optimize=True)
         print(f"{args.out / name}.jpg: {len(set(s for s, _ in pairs))} styles")
-
-
-def _draw_one(seed: int, wanted: dict[int, list[str]], size: int) -> dict[str, np.ndarray]:
-    return draw(seed, wanted[seed], size)
 
 
 if __name__ == "__main__":

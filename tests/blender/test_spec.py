@@ -65,3 +65,9 @@ def test_no_ancestry_is_refused() -> None:
 
 def test_changing_one_group_leaves_the_others() -> None:
     assert AvatarSpec(hair=Hair(style="bob")).identity == AvatarSpec().identity
+
+
+def test_no_necklace_over_collars() -> None:
+    people = [sample_spec(seed) for seed in range(600)]
+    worn = {p.clothes.garment for p in people if p.accessories.necklace != "none"}
+    assert worn and not worn & {"turtleneck", "suit", "shirt", "hoodie", "polo"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import bpy
@@ -149,3 +151,32 @@ def test_gallery_names_a_bad_seed(tmp_path: Path) -> None:
     done = run("gallery", "--seeds", "9:3", cache=tmp_path)
     assert done.returncode == 2
     assert "use 0:48" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from blender.sheets import over_seeds
+from tests_sleep import note
+for _ in over_seeds(note, [1, 2], {str(tmp_path)!r}, workers=2):
+    pass
+"""
+    (tmp_path / "tests_sleep.py").write_text(
+        "import os, time\nfrom pathlib import Path\n"
+        "def note(seed, folder):\n"
+        "    (Path(folder) / f'{os.getpid()}.pid').touch()\n"
+        "    time.sleep(60)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}"}
+    parent = subprocess.Popen([sys.executable, "-c", code], env=env)
+    deadline = time.monotonic() + 60
+    while len(found := list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children = [int(file.stem) for file in found]
+    assert len(children) == 2
+    parent.kill()
+    parent.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
