@@ -87,8 +87,8 @@ def test_everything_builds_inside_the_box_and_alike_twice(
         made = build(worn, figure, person)
         again = build(worn, figure, person)
         assert made and not {o.name for o in made} & {o.name for o in bpy.context.scene.objects}
-        label = "headphones" if value == "headphones" else label
-        assert {o.pass_index for o in made} == {LABELS[slot]}
+        label = "headphones" if value == "headphones" else slot
+        assert {o.pass_index for o in made} == {LABELS[label]}
         for one, two in zip(made, again, strict=True):
             points = points_of(one)
             np.testing.assert_array_equal(points, points_of(two))
