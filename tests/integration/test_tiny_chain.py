@@ -152,6 +152,7 @@ def kill_when(out: Path, assets: Path, ready: Callable[[], bool]) -> None:
     time.sleep(3)
 
 
+@pytest.mark.timeout(1500)
 def test_killed_and_run_again_it_ends_the_same(
     finished: Path, tmp_path: Path, asset_cache: Path
 ) -> None:

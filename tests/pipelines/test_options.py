@@ -79,9 +79,11 @@ def test_the_digest_sees_every_knob() -> None:
     seen = {digest(stage)}
     for item in dataclasses.fields(stage):
         value = getattr(stage, item.name)
-        changed = not value if isinstance(value, bool) else value / 2 if value < 1 else value + 1
-        if item.name == "first_seed":
-            changed = 1
+        if isinstance(value, str):
+            changed = "varied"
+        else:
+            changed = not value if isinstance(value, bool) else value / 2 or 0.1
+            changed = int(value + 1) if type(value) is int else changed
         seen.add(digest(dataclasses.replace(stage, **{item.name: changed})))
     assert len(seen) == 1 + len(dataclasses.fields(stage))
 
