@@ -14,7 +14,7 @@ from tqdm import tqdm
 from blender.bake import AssetError
 from blender.cameras import CameraSettings, make_cameras
 from blender.light_rigs import Light
-from blender.sheets import over_seeds, over_white, parse_seeds, tile_sheet
+from blender.sheets import over_seeds, over_white, parse_seeds, run_tool, tile_sheet
 from blender.spec import sample_spec
 
 _ROW = [(0.0, 0.0), (40.0, 8.0), (90.0, 0.0), (180.0, 8.0)]  # azimuth, elevation
@@ -83,12 +83,7 @@ def gallery(args: Gallery) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; exits with 1 if somebody could not be drawn, 2 after wrong usage."""
     args = tyro.cli(Gallery, prog="rodin gallery", description=__doc__, args=argv)
-    try:
-        failed = gallery(args)
-    except (ValueError, AssetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    raise SystemExit(1 if failed else 0)
+    run_tool(lambda: gallery(args) > 0)
 
 
 if __name__ == "__main__":

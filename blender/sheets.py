@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from blender.bake import AssetError
+
 _MOST = 100_000  # seeds at once
 _RECYCLE = 250  # people a process draws before it is replaced
+
+
+def run_tool(work: Callable[[], bool]) -> NoReturn:
+    """End the process: 0 if `work` found nothing wrong, 1 if it did, 2 after a one-line error."""
+    try:
+        wrong = work()
+    except (ValueError, AssetError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    raise SystemExit(int(wrong))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -7,7 +7,6 @@ landmarks, and as geometry. Writes `findings.json`, portraits in contact sheets,
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from blender.bake import AssetError
 from blender.body import Shaped
 from blender.cameras import CameraSettings, make_cameras
 from blender.defects import body_defects, face_defects, missing_parts
-from blender.sheets import over_seeds, over_white, parse_seeds, tile_sheet
+from blender.sheets import over_seeds, over_white, parse_seeds, run_tool, tile_sheet
 from blender.spec import sample_spec
 from blender.spec_types import AvatarSpec
 
@@ -188,15 +187,15 @@ def validate(args: Validate) -> dict[int, list[str]]:
     return ordered
 
 
+def too_many(findings: dict[int, list[str]]) -> bool:
+    """Whether more than one person in a hundred has a defect."""
+    return sum(map(bool, findings.values())) > 0.01 * len(findings)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point; exits with 1 if one person in a hundred or more has a defect."""
+    """Entry point; exits with 1 if more than one person in a hundred has a defect."""
     args = tyro.cli(Validate, prog="rodin validate", description=__doc__, args=argv)
-    try:
-        found = validate(args)
-    except (ValueError, AssetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    raise SystemExit(1 if sum(map(bool, found.values())) > 0.01 * len(found) else 0)
+    run_tool(lambda: too_many(validate(args)))
 
 
 if __name__ == "__main__":

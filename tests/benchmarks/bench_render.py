@@ -33,7 +33,6 @@ def seconds(function: Callable[[], object]) -> float:
 
 def pictures(folder: Path, size: int, samples: int, denoise: bool, views: int) -> tuple:
     """(seconds of the first view, mean of the next, sRGB pictures (V, H, W, 4)) of the scene."""
-    cameras = make_cameras(VIEWS[:views], size)
     prepare(size, size, samples=samples, denoise=denoise, threads=THREADS)
     camera = add_camera()
     taken, images = [], []
@@ -43,7 +42,6 @@ def pictures(folder: Path, size: int, samples: int, denoise: bool, views: int) -
         files = draw(camera, one, folder, f"{size}_{samples}_{denoise}_{index}")
         taken.append(time.perf_counter() - start)
         images += files
-    assert len(cameras) == views
     done = np.stack([encode(read(file)) for file in images])
     return taken[0], statistics.mean(taken[1:] or taken), done
 
