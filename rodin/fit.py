@@ -26,6 +26,7 @@ from rodin.fit_step import (
     pyramid,
     rate,
 )
+from rodin.perceptual import PerceptualDistance
 from rodin.raybank import RayBank
 from rodin.render import render_image
 from rodin.views import Views, ViewsError
@@ -65,8 +66,7 @@ def fit_planes(
 
     All randomness comes from `seed`; on the CPU with a fixed number of threads the same arguments
     give the same bytes. `progress(step, steps, losses)` is called now and then. Metrics are of the
-    held-out views, rendered from the density alone over white: psnr, ssim, alpha_iou, and
-    psnr_base for the planes resized to the base resolution.
+    held-out views, see `evaluate`, with psnr_base for the planes resized to the base resolution.
     Raises ViewsError, CameraError or FitError for input that cannot be fitted.
     """
     views.check()
@@ -118,11 +118,18 @@ def start_planes(decoder: TriplaneDecoder, settings: FitSettings) -> Tensor:
 
 
 def evaluate(
-    planes: Tensor, decoder: TriplaneDecoder, views: Views, *, samples: int = 96
+    planes: Tensor,
+    decoder: TriplaneDecoder,
+    views: Views,
+    *,
+    samples: int = 96,
+    features: PerceptualDistance | None = None,
 ) -> dict[str, float]:
-    """Mean psnr (dB), ssim and alpha_iou of planes (3, C, R, R) on views, over white.
+    """Quality of planes (3, C, R, R) on views, over white, each the mean over the views.
 
-    Nothing but planes and decoder is used: no hull, no depth.
+    psnr (dB); ssim in images of 11 pixels and more; alpha_iou; depth_error (box units) when the
+    views have depth; features, the distance of a network of `rodin.perceptual`, when one is given.
+    Nothing but planes and decoder is rendered: no hull, no depth.
     """
     target, alpha = metrics.images(views)
     height, width = views.rgba.shape[1:3]
@@ -140,4 +147,11 @@ def evaluate(
     }
     if min(height, width) >= 11:
         scores["ssim"] = metrics.ssim(rgb, target)
+    if views.depth is not None:
+        depth = torch.stack([out.depth for out in outputs])
+        scores["depth_error"] = metrics.depth_error(depth, torch.as_tensor(views.depth))
+    if features is not None:
+        with torch.no_grad():
+            pairs = (image.movedim(-1, 1) for image in (rgb, target))
+            scores["features"] = features(*pairs)
     return {name: float(value.mean()) for name, value in scores.items()}

@@ -64,3 +64,13 @@ def alpha_iou(alpha: Tensor, target: Tensor) -> Tensor:
     a, b = alpha > 0.5, target > 0.5
     union = (a | b).sum((-2, -1)).clamp_min(1)
     return (a & b).sum((-2, -1)).double() / union
+
+
+def depth_error(depth: Tensor, target: Tensor) -> Tensor:
+    """Mean |difference| per depth image over the pixels that both cover (depth over 0).
+
+    (..., H, W) twice -> (...) float64 in the unit of depth, 0 where no pixel is covered by both.
+    """
+    both = (depth > 0) & (target > 0)
+    error = (depth.double() - target.double()).abs().where(both, 0).sum((-2, -1))
+    return error / both.sum((-2, -1)).clamp_min(1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rodin import triplane
+from rodin import perceptual, triplane
 from rodin.decoder import DecoderConfig, TriplaneDecoder
 from rodin.fit import FitError, FitSettings, Views, ViewsError, evaluate, fit_decoder, fit_planes
 from rodin.fit_step import losses_of, rate
@@ -60,11 +60,24 @@ def test_fit_reaches_the_bar_and_noise_does_not(
     # Rodin section 3.1: with random scaling one decoder renders the low-resolution planes too.
     assert result.metrics["psnr_base"] > 22, result.metrics
     assert result.history[0][1]["pixel"] > result.history[-1][1]["pixel"]
+    assert result.metrics["depth_error"] < 0.05, result.metrics
     noise = torch.randn(result.planes.shape, generator=torch.Generator().manual_seed(0))
     scores = evaluate(noise * result.planes.std(), decoder, subjects[2], samples=32)
     assert scores["psnr"] < 20, scores
     mean = evaluate(triplane.resize(decoder.start[None], 32)[0], decoder, subjects[2], samples=32)
     assert mean["psnr"] < result.metrics["psnr"] - 2
+
+
+def test_evaluate_measures_depth_and_features_when_there_are_some(
+    subjects: list[Views], decoder: TriplaneDecoder
+) -> None:
+    planes = triplane.resize(decoder.start[None], 32)[0]
+    plain = evaluate(planes, decoder, dataclasses.replace(subjects[2], depth=None), samples=32)
+    assert set(plain) == {"psnr", "ssim", "alpha_iou"}
+    more = evaluate(planes, decoder, subjects[2], samples=32, features=perceptual.load())
+    assert set(more) == {*plain, "depth_error", "features"}
+    assert 0 < more["depth_error"] < 0.5 and more["features"] > 0.1
+    assert all(more[name] == plain[name] for name in plain)
 
 
 def test_random_scaling_is_what_makes_low_resolution_render(

@@ -139,6 +139,9 @@ def test_alpha_iou_and_over() -> None:
     b = torch.zeros(1, 4, 4)
     b[0, 1:3] = 1
     assert metrics.alpha_iou(a, b).item() == pytest.approx(1 / 3)
+    truth = torch.tensor([[[4.0, 0.0, 5.0]], [[0.0, 4.0, 0.0]]])
+    depth = torch.tensor([[[4.5, 3.0, 4.5]], [[4.0, 0.0, 0.0]]])
+    assert metrics.depth_error(depth, truth).tolist() == [0.5, 0.0]
     assert metrics.over(torch.tensor([0.2, 0.4, 0.6, 0.5])).tolist() == pytest.approx(
         [0.6, 0.7, 0.8]
     )
