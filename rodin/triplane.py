@@ -34,27 +34,30 @@ def sample(planes: Tensor, points: Tensor) -> Tensor:
         )
     if planes.device.type != "cpu" or points.shape[1] == 0:
         return _sample_grid(planes, points)
-    return lookup(channel_rows(planes), points, planes.shape[-2], planes.shape[-1])
+    height, width = planes.shape[-2:]
+    index, weights = taps(points, height, width)
+    return _Gather.apply(to_table(planes), index, weights).unflatten(0, points.shape[:2])
 
 
-def channel_rows(planes: Tensor) -> Tensor:
-    """The table that `lookup` gathers from: planes with a border of zeros, one row a texel.
+def to_table(planes: Tensor) -> Tensor:
+    """The table that `gather` reads: planes with a border of zeros, one row of channels a texel.
 
     planes (B, 3, C, H, W) -> (B * 3 * (H + 2) * (W + 2), C).
     """
-    return rearrange(functional.pad(planes, (1, 1, 1, 1)), "b p c h w -> (b p h w) c")
+    return rearrange(functional.pad(planes, (1, 1, 1, 1)), "b p c h w -> (b p h w) c").contiguous()
 
 
-def lookup(table: Tensor, points: Tensor, height: int, width: int) -> Tensor:
-    """`sample` for a table of `channel_rows`: points (B, N, 3) -> (B, N, C)."""
-    batch, count, _ = points.shape
-    corner, weights = _taps(points, height, width)
-    values = _Gather.apply(table.contiguous(), corner, weights, width + 2)
-    return values.view(batch, count, table.shape[1])
+def from_table(table: Tensor, height: int, width: int) -> Tensor:
+    """Inverse of `to_table`, a view: (B, 3, C, H, W)."""
+    grid = table.view(-1, 3, height + 2, width + 2, table.shape[-1])
+    return grid[:, :, 1:-1, 1:-1].permute(0, 1, 4, 2, 3)
 
 
-def _taps(points: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """First of the 2 x 2 texels in each plane, (B * N, 3) int32, and weights (4, B * N, 3)."""
+def taps(points: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The 3 x 2 x 2 texels of points (B, N, 3) finite: rows of the table and bilinear weights.
+
+    Returns index (B * N, 12) int32 and weights (B * N, 12), which are differentiable in the points.
+    """
     axes = points.unbind(-1)
     rows = torch.stack([axes[axis] for axis in _ROW_AXES], -1)
     columns = torch.stack([axes[axis] for axis in _COLUMN_AXES], -1)
@@ -65,58 +68,58 @@ def _taps(points: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     row, column = row.clamp_max_(height - 1), column.clamp_max_(width - 1)
     down, right = rows - row, columns - column
     up, left = 1 - down, 1 - right
-    weights = torch.stack((up * left, up * right, down * left, down * right))
-    first = torch.arange(3 * points.shape[0], dtype=torch.int32).view(-1, 1, 3) * (height + 2) + 1
+    weights = torch.stack((up * left, up * right, down * left, down * right), -1)
+    plane = torch.arange(3 * points.shape[0], dtype=torch.int32, device=points.device)
+    first = plane.view(-1, 1, 3) * (height + 2) + 1
     corner = (row.int() + first) * (width + 2) + (column.int() + 1)
-    return corner.flatten(0, 1), weights.flatten(1, 2)
+    shifts = torch.tensor((0, 1, width + 2, width + 3), dtype=torch.int32, device=points.device)
+    index = corner[..., None] + shifts
+    return index.view(-1, 12), weights.view(-1, 12)
+
+
+def gather(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """out[n] = sum_k weights[n, k] * table[index[n, k]]: (N, C), not differentiable by itself."""
+    return functional.embedding_bag(index, table, mode="sum", per_sample_weights=weights)
+
+
+def scatter(grad: Tensor, index: Tensor, weights: Tensor, into: Tensor) -> None:
+    """The mirror image of `gather`: into[index[n, k]] += weights[n, k] * grad[n].
+
+    Taps are sorted by row and each row's taps summed in that order, hence as fast as the gather,
+    and deterministic. grad (N, C), into (rows, C).
+    """
+    key, order = index.flatten().sort(stable=True)
+    row, counts = torch.unique_consecutive(key, return_counts=True)
+    offsets = counts.cumsum(0) - counts
+    point = torch.div(order, index.shape[1], rounding_mode="floor")
+    part = functional.embedding_bag(
+        point.int(), grad, offsets.int(), mode="sum", per_sample_weights=weights.flatten()[order]
+    )
+    into.index_add_(0, row, part)
 
 
 class _Gather(torch.autograd.Function):
-    """out[n] = sum_{k<4, p<3} weights[k, n, p] * table[corner[n, p] + shift[k]].
-
-    The backward pass sorts the taps by texel and sums each texel's taps in that order: the mirror
-    image of the forward pass, and therefore as fast and as deterministic.
-    """
+    """`gather`, with `scatter` as its backward pass."""
 
     @staticmethod
-    def forward(ctx, table: Tensor, corner: Tensor, weights: Tensor, stride: int) -> Tensor:
-        shifts = (0, 1, stride, stride + 1)
-        out = table.new_zeros(corner.shape[0], table.shape[1])
-        for shift, weight in zip(shifts, weights, strict=True):
-            out += functional.embedding_bag(
-                corner, table[shift:], mode="sum", per_sample_weights=weight
-            )
-        ctx.shifts = shifts
-        needs_table = ctx.needs_input_grad[2]
+    def forward(ctx, table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
         ctx.rows = table.shape[0]
-        ctx.save_for_backward(corner, weights, table if needs_table else None)
-        return out
+        ctx.save_for_backward(index, weights, table if ctx.needs_input_grad[2] else None)
+        return gather(table, index, weights)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        corner, weights, table = ctx.saved_tensors
+        index, weights, table = ctx.saved_tensors
         grad = grad.contiguous()
         grad_table = grad_weights = None
         if ctx.needs_input_grad[0]:
-            key = corner.flatten()
-            # 16-bit keys sort faster and hold every plane up to 102 texels a side.
-            key, order = (key.short() if ctx.rows < 2**15 else key).sort(stable=True)
-            counts = torch.bincount(key.int(), minlength=ctx.rows)
-            offsets = (counts.cumsum(0) - counts).int()
-            order32 = order.int()
-            point = torch.div(order32, 3, rounding_mode="floor")
             grad_table = grad.new_zeros(ctx.rows, grad.shape[1])
-            for shift, weight in zip(ctx.shifts, weights, strict=True):
-                part = functional.embedding_bag(
-                    point, grad, offsets, mode="sum", per_sample_weights=weight.flatten()[order]
-                )
-                grad_table[shift:] += part[: ctx.rows - shift]
+            scatter(grad, index, weights, grad_table)
         if ctx.needs_input_grad[2]:
-            index = corner.long()
-            parts = [(table[index + shift] * grad[:, None]).sum(-1) for shift in ctx.shifts]
-            grad_weights = torch.stack(parts)
-        return grad_table, None, grad_weights, None
+            taken = [(table[index[:, k].long()] * grad).sum(-1) for k in range(index.shape[1])]
+            grad_weights = torch.stack(taken, -1)
+        return grad_table, None, grad_weights
 
 
 def _sample_grid(planes: Tensor, points: Tensor) -> Tensor:
