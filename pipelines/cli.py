@@ -1,4 +1,4 @@
-"""`rodin <stage> ...` is `python -m pipelines.<stage> ...`; the gallery is in `blender`."""
+"""`rodin <command> ...` is `python -m pipelines.<command> ...`; the gallery is in `blender`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ STAGES = {
     "train": "tri-planes -> base or upsampler diffusion (--stage base|upsampler)",
     "sample": "models -> new avatars",
     "report": "a run -> one self-contained report.html",
+    "fit-one": "a folder of posed images (transforms.json) -> tri-plane, mesh, turntable",
+    "export": "a tri-plane -> mesh (.glb .ply), film (.webp .mp4) or picture (.png)",
+    "plan": "hours, bytes and money of a run on given machines (--preset paper --avatars 100000)",
 }
 
 
@@ -21,6 +24,8 @@ def usage() -> str:
     lines = [
         "usage: rodin STAGE [--preset tiny|demo|single-gpu|paper] [--out URI] [--help]",
         "       rodin gallery [--seeds 0:48] [--out PNG] [--help]",
+        "       rodin fit-one VIEWS --decoder RUN [--help]",
+        "       rodin export TRIPLANE --out avatar.glb [--help]",
         "",
     ]
     lines += [f"  {name:<8} {text}" for name, text in STAGES.items()]
@@ -44,7 +49,7 @@ def main() -> None:
         )
         raise SystemExit(2)
     package = "blender" if stage in ("gallery", "validate") else "pipelines"
-    importlib.import_module(f"{package}.{stage}").main(words[1:])
+    importlib.import_module(f"{package}.{stage.replace('-', '_')}").main(words[1:])
 
 
 if __name__ == "__main__":

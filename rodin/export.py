@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rodin import cameras, triplane
+from rodin import cameras
 from rodin import occupancy as occupancies
+from rodin.conventions import BOX_HALF_SIZE_M
 from rodin.decoder import TriplaneDecoder
+from rodin.glb import encode_glb
 from rodin.render import render_image
-
-# Skin and hair are opaque within a few hundredths of a box unit: this density is inside.
-_SURFACE_SIGMA = 20.0
+from rodin.surface import SURFACE_SIGMA, extract
 
 
 class ExportError(ValueError):
@@ -108,59 +108,58 @@ def _write_mp4(path: Path, film: np.ndarray, rate: float) -> None:
         ) from error
 
 
-@torch.no_grad()
 def mesh(
     planes: Tensor,
     decoder: TriplaneDecoder,
     path: Path | str,
     *,
-    size: int = 128,
-    sigma: float = _SURFACE_SIGMA,
+    size: int = 256,
+    sigma: float = SURFACE_SIGMA,
 ) -> Path:
-    """Write the surface of planes (3, C, H, W) as a .glb with vertex colours, in metres, y up.
+    """Write the surface of planes (3, C, H, W) with vertex colours as .glb or .ply, metres, y up.
 
-    Marching cubes on a `size`^3 grid of the density at level `sigma` (per box unit); parts smaller
-    than a hundredth of the whole are dropped. Raises ExportError when nothing is that dense.
+    See `surface.extract` for `size` (voxels a side) and `sigma`. Raises ExportError for another
+    suffix and SurfaceError when nothing is that dense.
     """
-    import trimesh
-    from skimage import measure
-
-    from rodin.conventions import BOX_HALF_SIZE_M
-
     path = Path(path)
-    if path.suffix != ".glb":
-        raise ExportError(f"{path.name} is no mesh file; name it .glb")
-    centres = occupancies.voxel_centres(size)
-    density = torch.cat(
-        [
-            decoder.sigma(triplane.sample(planes[None], part[None])[0])
-            for part in centres.split(2**16)
-        ]
-    )
-    volume = density.view(size, size, size).cpu().numpy()
-    labels, count = measure.label(volume >= sigma, return_num=True)
-    if count == 0:
-        raise ExportError(
-            f"no voxel reaches density {sigma} (largest: {volume.max():.3g}); pass a lower sigma"
-        )
-    voxels = np.bincount(labels.ravel())
-    voxels[0] = 0
-    small = voxels < 0.01 * voxels.sum()
-    small[0] = False
-    volume[small[labels]] = 0
-    # A border of empty voxels closes the surface where it leaves the box.
-    volume = np.pad(volume, 1)
-    vertices, faces, normals, _ = measure.marching_cubes(volume, sigma, gradient_direction="ascent")
-    points = torch.as_tensor(-1 + (2 * (vertices - 1) + 1) / size).float()
-    normal = torch.as_tensor(normals.copy()).float()
-    inner = (points - 0.5 / size * normal).clamp(-1, 1)
-    colour, _ = decoder(triplane.sample(planes[None], inner[None])[0], -normal)
-    rgba = np.full((len(points), 4), 255, np.uint8)
-    rgba[:, :3] = (colour.clamp(0, 1) * 255).round().byte().cpu().numpy()
+    if path.suffix not in (".glb", ".ply"):
+        raise ExportError(f"{path.name} is no mesh file; name it .glb or .ply")
+    found = extract(planes, decoder, size=size, sigma=sigma)
+    if path.suffix == ".glb":
+        path.write_bytes(encode_glb(found, BOX_HALF_SIZE_M))
+        return path
+    import trimesh
+
+    rgba = np.full((len(found.points), 4), 255, np.uint8)
+    rgba[:, :3] = np.rint(found.colours * 255)
     shape = trimesh.Trimesh(
-        points.numpy() * BOX_HALF_SIZE_M, faces, vertex_colors=rgba, process=False
+        found.points * BOX_HALF_SIZE_M,
+        found.faces,
+        vertex_normals=found.normals,
+        vertex_colors=rgba,
+        process=False,
     )
-    data = shape.export(file_type="glb")
+    data = shape.export(file_type="ply", vertex_normal=True)
     assert isinstance(data, bytes)
     path.write_bytes(data)
+    return path
+
+
+def pictures(
+    planes: Tensor,
+    decoder: TriplaneDecoder,
+    path: Path | str,
+    *,
+    count: int = 6,
+    size: int = 256,
+    samples: int = 128,
+) -> Path:
+    """Write `count` views from around planes (3, C, H, W), side by side, as .png."""
+    from PIL import Image
+
+    path = Path(path)
+    if path.suffix != ".png":
+        raise ExportError(f"{path.name} is no picture; name it .png")
+    row = frames(planes, decoder, count=count, size=size, samples=samples)
+    Image.fromarray(np.concatenate(list(row), axis=1)).save(path)
     return path

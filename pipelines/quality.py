@@ -1,0 +1,148 @@
+"""The quality of fits, to look at: truth beside fit beside error, the worst ones, a histogram."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipelines import pictures
+from rodin import metrics
+from rodin import occupancy as occupancies
+from rodin.decoder import TriplaneDecoder
+from rodin.render import render_image
+from rodin.views import Views
+
+WORST = 10  # avatars on the page
+ERROR_SCALE = 4.0  # an error of a quarter of the range is the end of the error map's colours
+HIGHER_IS_WORSE = ("features", "lpips", "depth_error")
+
+
+def strips(
+    planes: torch.Tensor, decoder: TriplaneDecoder, views: Views, *, count: int, samples: int = 128
+) -> list[np.ndarray]:
+    """(H, W, 3) pictures in [0, 1] of up to `count` views: truth, fit, error map of each in turn.
+
+    planes (3, C, R, R) as they are stored; everything over white.
+    """
+    truth, _ = metrics.images(views)
+    matrices, intrinsics = views.cameras()
+    height, width = views.rgba.shape[1:3]
+    grid = occupancies.from_density(planes[None], decoder)[0]
+    row: list[np.ndarray] = []
+    for i in range(min(count, len(views))):
+        out = render_image(
+            planes, decoder, matrices[i], intrinsics[i], height, width,
+            samples=samples, occupancy=grid,
+        )  # fmt: skip
+        pair = truth[i].numpy(), out.rgb.clamp(0, 1).cpu().numpy()
+        row += [*pair, error_map(*pair)]
+    return row
+
+
+def error_map(truth: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """(H, W, 3): mean absolute error over the channels, black through red and yellow to white."""
+    error = np.clip(np.abs(truth - fit).mean(-1) * ERROR_SCALE, 0, 1)
+    return np.clip(3 * error[..., None] - np.arange(3), 0, 1)
+
+
+def psnr_text(row: Sequence[np.ndarray]) -> str:
+    """PSNR of each pair of a row of `strips`, in words."""
+    pairs = zip(row[::3], row[1::3], strict=True)
+    values = [metrics.psnr(torch.as_tensor(fit), torch.as_tensor(truth)) for truth, fit in pairs]
+    return ", ".join(f"{float(value):.1f}" for value in values) + " dB"
+
+
+def sheet(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], *, across: int = 1) -> bytes:
+    """PNG of rows of `strips`: truth | fit | error, with a line of text under each."""
+    return pictures.png(pictures.grid(rows, labels, across=across))
+
+
+def robust_z(values: Sequence[float]) -> np.ndarray:
+    """How far each value is from the median, in robust standard deviations (1.4826 MAD).
+
+    The spread is at least 2 % of the median, so that equal values have no outliers.
+    """
+    data = np.asarray(values, np.float64)
+    median = np.median(data)
+    spread = 1.4826 * np.median(np.abs(data - median))
+    return (data - median) / max(spread, 0.02 * abs(median), 1e-9)
+
+
+def outliers(psnr: Sequence[float], *, low: float, deviations: float) -> list[bool]:
+    """Which avatars count as badly fitted: PSNR (dB) under `low`, or so many robust standard
+    deviations under the median of all."""
+    z = robust_z(psnr) if len(psnr) else np.zeros(0)
+    return [value < low or z[i] < -deviations for i, value in enumerate(psnr)]
+
+
+def metric_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({name for row in rows for name in row if name.startswith("metric_")})
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean, median, worst decile and worst of every metric of the manifest."""
+    table = []
+    for name in metric_names(rows):
+        values = np.array([row[name] for row in rows if row.get(name) is not None])
+        short = name.removeprefix("metric_")
+        worse = short in HIGHER_IS_WORSE
+        table.append(
+            {
+                "metric": short,
+                "mean": float(values.mean()),
+                "median": float(np.median(values)),
+                "worst_decile": float(np.quantile(values, 0.9 if worse else 0.1)),
+                "worst": float(values.max() if worse else values.min()),
+            }
+        )
+    return table
+
+
+def histogram(psnr: Sequence[float]) -> bytes:
+    """PNG of the distribution of held-out PSNR over the avatars."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5.2, 2.6), dpi=100)
+    axes.hist(psnr, bins=min(40, max(8, len(psnr) // 4)), color="#4a7", edgecolor="white")
+    axes.axvline(float(np.median(psnr)), color="#333", linewidth=1, linestyle="--")
+    axes.set(xlabel="held-out PSNR, dB (dashed: median)", ylabel="avatars")
+    figure.tight_layout()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    plt.close(figure)
+    return stream.getvalue()
+
+
+def worst(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of the manifest with the lowest PSNR, worst first."""
+    return sorted(rows, key=lambda row: row["metric_psnr"])[:WORST]
+
+
+def page(
+    rows: Sequence[Mapping[str, Any]], shown: Sequence[tuple[str, bytes]], facts: Mapping[str, Any]
+) -> str:
+    """quality.html, self-contained: the table, the histogram, and `shown` (caption, PNG)."""
+    import jinja2
+
+    template = jinja2.Environment(autoescape=True).from_string(
+        (Path(__file__).parent / "quality.html").read_text()
+    )
+    inline = "data:image/png;base64,"
+    return template.render(
+        facts=facts,
+        count=len(rows),
+        table=summary(rows),
+        flagged=[row for row in rows if row.get("outlier")],
+        histogram=inline
+        + base64.b64encode(histogram([row["metric_psnr"] for row in rows])).decode(),
+        shown=[(text, inline + base64.b64encode(data).decode()) for text, data in shown],
+    )
