@@ -12,8 +12,10 @@ from scipy import ndimage
 
 from blender.cameras import Cameras
 from blender.labels import LABELS
+from blender.landmarks import project
 from blender.spec_types import AvatarSpec
 
+_RIGHT_BROW, _LEFT_BROW = range(17, 22), range(22, 27)
 _RIGHT_EYE, _LEFT_EYE = range(36, 42), range(42, 48)
 _FACE = range(27, 68)  # nose, eyes, mouth
 _LIPS = range(48, 60)
@@ -23,15 +25,30 @@ _SHOWS_SCALP = (
     "quiff", "locs",
 )  # fmt: skip
 _OPENING = 300  # px: larger patches of skin within clothes are armholes and necklines
+_EAR = 0.15  # box units (37 mm) that what is seen may differ in depth from an ear's middle
+_BEFORE = 0.06  # box units (15 mm): hair that hangs so far before a brim is not through it
+_BROW_FREE = 0.4  # share of the brows' place that neither hair nor headwear nor glasses hide
 _CLOSED = 0.45  # weight of a blink or squint from which little or nothing of an eye shows
 
 
-def islands(labels: np.ndarray, inner: str, outer: str, least: int) -> int:
+def islands(
+    labels: np.ndarray,
+    inner: str,
+    outer: str,
+    least: int,
+    bridge: int = 0,
+    depth: np.ndarray | None = None,
+) -> int:
     """Pixels of class `inner` in patches of `least` to 300 that touch `outer` alone.
 
-    labels (H, W) uint8. Nine tenths of the patch's rim have to be `outer`.
+    labels (H, W) uint8. Nine tenths of the patch's rim have to be `outer`. With `bridge`, patches
+    with gaps of up to 2 `bridge` px are one, as what tapers off is drawn as dashes, and those that
+    reach hair are left out, as they may go on under it. With depth (H, W) a patch that hangs in
+    front of its rim is left out.
     """
-    patches, _ = ndimage.label(labels == LABELS[inner])
+    mask = labels == LABELS[inner]
+    grown_mask = ndimage.binary_dilation(mask, np.ones((3, 3)), bridge) if bridge else mask
+    patches = np.where(mask, ndimage.label(grown_mask)[0], 0)
     total = 0
     for index, where in enumerate(ndimage.find_objects(patches), 1):
         grown = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in where)
@@ -40,9 +57,24 @@ def islands(labels: np.ndarray, inner: str, outer: str, least: int) -> int:
         if not least <= size <= _OPENING:
             continue
         rim = ndimage.binary_dilation(patch) & ~patch
-        if (labels[grown][rim] == LABELS[outer]).mean() > 0.9:
-            total += size
+        around = labels[grown][rim]
+        if (around == LABELS[outer]).mean() <= 0.9:
+            continue
+        if bridge and (around == LABELS["hair"]).any():  # it may go on below
+            continue
+        if depth is not None:
+            before = np.median(depth[grown][rim]) - np.median(depth[grown][patch])
+            if before > _BEFORE:
+                continue
+        total += size
     return total
+
+
+def without_straps(labels: np.ndarray) -> np.ndarray:
+    """Labels (H, W) with cloth that is less than 6 px (18 mm) wide taken for the skin below."""
+    cloth = labels == LABELS["clothes"]
+    thin = cloth & ~ndimage.binary_opening(cloth, np.ones((6, 6)))
+    return np.where(thin, LABELS["skin"], labels).astype(labels.dtype)
 
 
 def floating(mask: np.ndarray) -> float:
@@ -104,14 +136,30 @@ def face_defects(spec: AvatarSpec, labels: np.ndarray, pixels: np.ndarray) -> li
     return found
 
 
-def missing_parts(spec: AvatarSpec, labels: np.ndarray, close: np.ndarray) -> list[str]:
-    """What the spec names and no view shows: labels (V, H, W), the close-up (H, W)."""
+def brows_bare(labels: np.ndarray, pixels: np.ndarray) -> bool:
+    """Whether the brows' place in the close-up (H, W) is open to the view; landmarks (68, 2)."""
+    shape = (labels.shape[0], labels.shape[1])
+    place = polygon(pixels[_RIGHT_BROW], shape, 4) | polygon(pixels[_LEFT_BROW], shape, 4)
+    bare = np.isin(labels[place], (LABELS["skin"], LABELS["brows"]))
+    return bool(bare.mean() > _BROW_FREE)
+
+
+def missing_parts(
+    spec: AvatarSpec, labels: np.ndarray, close: np.ndarray, pixels: np.ndarray
+) -> list[str]:
+    """What the spec names and no view shows.
+
+    labels (V, H, W), the close-up (H, W), landmarks in it (68, 2). Brows are wanted where nothing
+    hides their place.
+    """
 
     def seen(name: str) -> int:
         return int((labels == LABELS[name]).sum() + (close == LABELS[name]).sum())
 
     worn = spec.accessories
-    wanted = {"skin": 200, "clothes": 500, "brows": 10}
+    wanted = {"skin": 200, "clothes": 500}
+    if brows_bare(close, pixels):
+        wanted["brows"] = 10
     if spec.hair.style != "bald" and worn.headwear == "none":
         wanted["hair"] = 150
     if spec.beard.style != "none":
@@ -123,29 +171,55 @@ def missing_parts(spec: AvatarSpec, labels: np.ndarray, close: np.ndarray) -> li
     return [f"no {name} to be seen" for name, least in wanted.items() if seen(name) < least]
 
 
-def scalp_holes(labels: np.ndarray) -> int:
-    """Pixels of skin within the hair of one view (H, W), in patches at least 6 px (18 mm) wide."""
+def ear_masks(ears: np.ndarray, cameras: Cameras, depth: np.ndarray) -> np.ndarray:
+    """Where ears are seen (V, H, W) bool: ears (2, P, 3) in the avatar frame, depth (V, H, W)."""
+    out = np.zeros(depth.shape, bool)
+    for ear in ears:
+        pixels, z = project(ear, cameras)
+        for view, seen in enumerate(depth):
+            # The far ear lies behind the head, and what is before it is no ear.
+            near = np.abs(seen - z[view].mean()) < _EAR
+            out[view] |= polygon(pixels[view], seen.shape, 3) & near
+    return out
+
+
+def scalp_holes(labels: np.ndarray, ears: np.ndarray | None = None) -> int:
+    """Pixels of skin within the hair of one view (H, W), in patches at least 6 px (18 mm) wide.
+
+    Where `ears` (H, W) is true the skin between strands is an ear's.
+    """
     skin = labels == LABELS["skin"]
-    wide = np.where(skin & ~ndimage.binary_opening(skin, np.ones((6, 6))), LABELS["hair"], labels)
-    return islands(wide, "skin", "hair", 36)
+    wide = skin & ndimage.binary_opening(skin, np.ones((6, 6)))
+    if ears is not None:
+        wide &= ~ears
+    return islands(np.where(skin & ~wide, LABELS["hair"], labels), "skin", "hair", 36)
 
 
 def body_defects(
-    spec: AvatarSpec, labels: np.ndarray, depth: np.ndarray, cameras: Cameras
+    spec: AvatarSpec,
+    labels: np.ndarray,
+    depth: np.ndarray,
+    cameras: Cameras,
+    ears: np.ndarray,
 ) -> list[str]:
-    """Defects in V views from afar: labels and depth (V, H, W)."""
+    """Defects in V views from afar: labels and depth (V, H, W), points on the ears (2, P, 3)."""
     found = []
     hair_hides_skin = spec.hair.style not in _SHOWS_SCALP
-    if max(islands(view, "skin", "clothes", 4) for view in labels) >= 6:
+    if max(islands(view, "skin", "clothes", 4, bridge=1) for view in labels) >= 6:
         found.append("skin through clothes")
-    if max(islands(view, "clothes", "skin", 4) for view in labels) >= 6:
+    cloth = [without_straps(v) for v in labels] if spec.clothes.garment == "camisole" else labels
+    if max(islands(view, "clothes", "skin", 4, bridge=1) for view in cloth) >= 6:
         found.append("clothes through skin")
-    if hair_hides_skin and max(map(scalp_holes, labels)) > 0:
+    masks = ear_masks(ears, cameras, depth)
+    if hair_hides_skin and max(map(scalp_holes, labels, masks)) > 0:
         found.append("hole in the hair")
-    if max(islands(view, "hair", "headwear", 2) for view in labels) >= 6:
-        found.append("hair through headwear")
-    if max(islands(view, "skin", "headwear", 2) for view in labels) >= 6:
-        found.append("skin through headwear")
+    for inner in ("hair", "skin"):
+        through = (
+            islands(view, inner, "headwear", 2, depth=far)
+            for view, far in zip(labels, depth, strict=True)
+        )
+        if max(through) >= 6:
+            found.append(f"{inner} through headwear")
     if max(floating(view > 0) for view in labels) > 0.004:
         found.append("floating piece")
     if outside_box(depth, cameras) > 1.0:

@@ -18,7 +18,7 @@ from blender.hair_guides import march
 from blender.hair_material import curves_object, hair_material, lock_tone, strand_colours
 from blender.hair_nodes import grow
 from blender.hair_ropes import LOC_WIDTH, ROW_WIDTH, plait, resample, row_spines, twist
-from blender.hair_scalp import make_scalp, pick_roots
+from blender.hair_scalp import make_scalp, pick_roots, undercoat
 from blender.hair_styles import BALD, STYLES, Style
 from blender.hair_tied import hang
 from blender.hat_cover import HatCover
@@ -68,9 +68,15 @@ def scalp_strands(
     guides = march(style, roots, normals, figure.frame, collider, rng, hair.length)
     if style.ropes:
         spines = finish(resample(guides, 60), style, figure.frame, collider, cover)
-        return twist(spines, LOC_WIDTH, 18, collider, generator(seed, "hair.locs"))
+        locs = twist(spines, LOC_WIDTH, 18, collider, generator(seed, "hair.locs"))
+        # A loc is thicker than the room under a hat.
+        return locs if cover is None else flatten(locs, cover, figure.frame, collider, 1.0)
     node_seed = int(generator(seed, "hair.nodes").integers(1 << 16))
     strands = grow(guides, scalp.uv[index], scalp, style, node_seed)
+    combed_apart = style.whorl > 0 or style.part is not None
+    if combed_apart and not style.ties and style.curl is None:
+        short = undercoat(scalp, strands.shape[1], part, generator(seed, "hair.undercoat"))
+        strands = np.concatenate([strands, short])
     return finish(strands, style, figure.frame, collider, cover)
 
 

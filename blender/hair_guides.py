@@ -14,6 +14,7 @@ from blender.hair_collide import Collider
 from blender.hair_mask import CROWN, hairline_height, ripple, smoothstep
 from blender.hair_styles import Style
 
+_TURN = np.radians(40)  # by which strands wind about the whorl
 STEPS = 40  # of the march, a strand; each strand has steps of its own length
 
 
@@ -80,6 +81,7 @@ def _field(style: Style, side: np.ndarray, lead: np.ndarray, t: np.ndarray) -> n
     if style.whorl > 0:
         ray = t[:, [0, 2]] - CROWN[[0, 2]]
         ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 0.6)
+        ray = ray @ np.array([[np.cos(_TURN), np.sin(_TURN)], [-np.sin(_TURN), np.cos(_TURN)]])
         out[:, [0, 2]] += style.whorl * top[:, None] * ray
     # Hair at the sides parts round the ear's front and never turns onto the cheek.
     if style.fringe is None:

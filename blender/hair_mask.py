@@ -21,7 +21,7 @@ CROWN = np.array([0.0, 10.4, -0.8])  # cm, the whorl
 # How strongly hair colours the scalp of styles that show it.
 _TINT = {
     "buzz": 0.60, "crew": 0.70, "mohawk": 0.55, "undercut": 0.65, "quiff": 0.65, "cornrows": 0.35,
-    "locs": 0.90, "coily": 0.85, "curly": 0.90, "afro": 0.90, "horseshoe": 0.70,
+    "locs": 0.96, "coily": 0.85, "curly": 0.90, "afro": 0.90, "horseshoe": 0.70,
 }  # fmt: skip
 _SOFT = 0.55  # cm over which the hairline fades
 

@@ -6,12 +6,14 @@ import numpy as np
 
 from blender import meshes
 from blender.figure import vertex_normals
-from blender.hair_mask import rooting, scalp_density, smoothstep, zone_weight
+from blender.hair_mask import CROWN, rooting, scalp_density, smoothstep, zone_weight
 from blender.hair_nodes import Scalp
 from blender.mesh_cut import clip, triangulate
 
 _CENTRE = np.array([0.0, 3.0, 5.5])  # cm, template point from which the whole scalp is visible
 _PAST_TINT = 0.45  # cm that strands root past the tint, so that no bare tint shows
+_UNDERCOAT = 300_000.0  # strands a square metre
+_PART_END = 6.5  # cm, z behind which strands no longer fall aside
 SINK = 0.0004  # m that roots lie under the skin, so that no gap shows
 
 
@@ -86,6 +88,37 @@ def _renumber(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     seen = np.zeros(count, bool)
     seen[faces] = True
     return np.flatnonzero(seen), (np.cumsum(seen) - 1)[faces]
+
+
+def undercoat(
+    scalp: Scalp, points: int, part: float | None, rng: np.random.Generator
+) -> np.ndarray:
+    """Short strands (M, points, 3) m, lying in all directions over the crown.
+
+    Combed hair leaves the crown, and the end of the parting at x = `part` cm, to all sides;
+    beneath it lies what is too short to be combed.
+    """
+    corners = scalp.vertices[scalp.faces]
+    area = np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    )
+    place = scalp.npos[scalp.faces].mean(axis=1)
+    weight = smoothstep(8.0, 5.5, np.linalg.norm(place - CROWN, axis=1))
+    if part is not None:
+        end = np.hypot(place[:, 0] - part, np.maximum(place[:, 2] - _PART_END, 0.0))
+        weight = np.maximum(weight, smoothstep(3.6, 2.2, end) * smoothstep(5.0, 7.0, place[:, 1]))
+    weight = weight * scalp.density[scalp.faces].mean(axis=1)
+    expected = 0.5 * _UNDERCOAT * area * weight
+    face = np.repeat(np.arange(len(expected)), rng.poisson(expected))
+    share = rng.dirichlet((1.0, 1.0, 1.0), len(face))[..., None]
+    roots = (corners[face] * share).sum(axis=1)
+    normals = (scalp.normals[scalp.faces][face] * share).sum(axis=1)
+    across = np.cross(normals, rng.normal(size=normals.shape))
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+    length = rng.uniform(0.008, 0.016, (len(face), 1, 1))
+    t = np.linspace(0.0, 1.0, points)[:, None]
+    # They rise by two millimetres and lie down again.
+    return roots[:, None] + length * t * across[:, None] + 0.008 * t * (1 - t) * normals[:, None]
 
 
 def pick_roots(scalp: Scalp, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from blender.body import Shaped
 from blender.cameras import Cameras
+from blender.hair_mask import ear_weight
 from rodin.conventions import blender_to_avatar
 
 COUNT = 68
@@ -74,6 +75,16 @@ def landmark_points(shaped: Shaped) -> np.ndarray:
     """The landmarks (68, 3) of a posed body in the avatar frame."""
     index = landmark_vertices(shaped.npos, shaped.body_quads)
     return blender_to_avatar(shaped.vertices[index])
+
+
+def ear_points(shaped: Shaped) -> np.ndarray:
+    """Points on the left and the right ear of a posed body (2, P, 3), avatar frame."""
+    used = np.unique(shaped.body_quads)
+    index = used[ear_weight(shaped.npos[used]) > 0.5]
+    left = shaped.npos[index, 0] > 0
+    # The body is symmetric but for the last digit: as many points on both sides.
+    count = int(min(left.sum(), (~left).sum()))
+    return blender_to_avatar(np.stack([shaped.vertices[index[s][:count]] for s in (left, ~left)]))
 
 
 def project(points: np.ndarray, cameras: Cameras) -> tuple[np.ndarray, np.ndarray]:

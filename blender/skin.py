@@ -86,7 +86,7 @@ def paint(
     if spec.beard.style == "none":
         over(base * (0.60, 0.64, 0.70), beard * 0.42 * skin.shave)
     tint = scalp_tint(npos, spec.hair.style, spec.hair.recede)
-    over(base * 0.06 + 0.40 * hair_rgb, tint)  # in the hair's own shade
+    over(base * 0.03 + 0.40 * hair_rgb, tint)  # in the hair's own shade
     lips = smoothstep(0.25, 0.75, masks["lips"])
     over(linear(skin.lip_rgb), lips * 0.92)
     over(_MOUTH, smoothstep(0.3, 0.8, masks["mouth"]))

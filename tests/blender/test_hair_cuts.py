@@ -15,9 +15,16 @@ bpy = pytest.importorskip("bpy")
 from blender.body import load_body  # noqa: E402
 from blender.facial_hair import BEARDS, beard_strands, brow_strands  # noqa: E402
 from blender.figure import Figure, figure_of  # noqa: E402
-from blender.hair import Strands, hair_objects, head_hair, person_collider  # noqa: E402
+from blender.hair import (  # noqa: E402
+    Strands,
+    hair_objects,
+    head_hair,
+    person_collider,
+    scalp_strands,
+)
 from blender.hair_collide import Collider, make_collider  # noqa: E402
 from blender.hair_mask import (  # noqa: E402
+    CROWN,
     beard_density,
     brow_density,
     lip_weight,
@@ -26,6 +33,8 @@ from blender.hair_mask import (  # noqa: E402
     zone_weight,
 )
 from blender.hair_ropes import plait, resample  # noqa: E402
+from blender.hair_scalp import make_scalp, undercoat  # noqa: E402
+from blender.hair_styles import STYLES  # noqa: E402
 from blender.labels import LABELS  # noqa: E402
 from blender.sample_face import sample_identity  # noqa: E402
 from blender.spec import sample_spec  # noqa: E402
@@ -84,6 +93,22 @@ def test_a_horseshoe_leaves_the_crown_bare_and_a_flat_top_is_flat(
     on_top = (np.abs(tips[:, 0]) < 4) & (tips[:, 2] > 0) & (tips[:, 2] < 8) & (tips[:, 1] > 10)
     assert tips[on_top, 1].std() < 0.45
     assert tips[:, 1].max() < 16.0
+
+
+def test_short_strands_cover_what_combing_bares(figure: Figure, person: Collider) -> None:
+    """At the whorl and at the end of the parting, and nowhere else."""
+    scalp = make_scalp(figure.vertices, figure.skin, figure.npos, "long", part=3.0)
+    roots = {}
+    for part in (None, 3.0):
+        strands = undercoat(scalp, 6, part, np.random.default_rng(0))
+        t = figure.frame.to_template(strands)
+        roots[part] = t[:, 0]
+        assert _length(strands).max() < 0.02
+    assert len(roots[None]) > 500 and len(roots[3.0]) > len(roots[None])
+    assert np.linalg.norm(roots[None] - CROWN, axis=1).max() < 9.0
+    fringe = scalp_strands(STYLES["fringe"], figure, Hair(style="fringe"), 1, person, None)
+    near = np.linalg.norm(figure.frame.to_template(fringe[:, 0]) - CROWN, axis=1) < 3.0
+    assert (_length(fringe[near]) < 0.02).sum() > 200, "the style has them"
 
 
 def test_an_afro_is_round(figure: Figure, person: Collider) -> None:

@@ -14,9 +14,18 @@ import pytest
 from PIL import Image
 
 from blender import BuildError
+from blender.cameras import CameraSettings, make_cameras
 from blender.cycles import quiet
-from blender.defects import floating, islands, scalp_holes
+from blender.defects import (
+    brows_bare,
+    ear_masks,
+    floating,
+    islands,
+    scalp_holes,
+    without_straps,
+)
 from blender.labels import LABELS
+from blender.landmarks import project
 from blender.render import build
 from blender.sheets import parse_seeds, tile_sheet
 from blender.spec import AvatarSpec
@@ -50,6 +59,8 @@ def look(cache: Path, change: str = "") -> list[str]:
             bpy.context.object.pass_index = LABELS["hair"]
         elif change == "bald":
             objects.remove(objects["hair"])
+        elif change == "shaved":
+            objects.remove(objects["brows"])
     return inspect_scene(PERSON, shaped, 64)["defects"]
 
 
@@ -66,6 +77,7 @@ def test_a_sound_person_has_no_defects(asset_cache: Path) -> None:
         ("cut", "skin through clothes"),
         ("curtain", "hair through the face"),
         ("bald", "no hair to be seen"),
+        ("shaved", "no brows to be seen"),
     ],
 )
 def test_planted_defects_are_found(asset_cache: Path, change: str, defect: str) -> None:
@@ -82,12 +94,66 @@ def test_islands_count_only_what_is_enclosed() -> None:
     assert islands(labels, "skin", "clothes", 4) == 0, "it reaches the outside"
 
 
+def test_a_tapering_opening_is_no_island() -> None:
+    labels = np.full((40, 60), LABELS["clothes"], np.uint8)
+    labels[:20, 10:40] = LABELS["skin"]  # a wide neckline
+    for start in range(20, 36, 5):
+        labels[start + 2 : start + 5, 12:14] = LABELS["skin"]  # its tip, in dashes
+    assert islands(labels, "skin", "clothes", 4, bridge=1) == 0
+    assert islands(labels, "skin", "clothes", 4) > 0
+    labels[30:34, 45:49] = LABELS["skin"]
+    assert islands(labels, "skin", "clothes", 4, bridge=1) == 16, "a hole beside it"
+    labels[29, 47] = LABELS["hair"]
+    assert islands(labels, "skin", "clothes", 4, bridge=1) == 0, "it may go on under the hair"
+
+
+def test_hair_before_a_brim_is_not_through_it() -> None:
+    labels = np.full((20, 20), LABELS["headwear"], np.uint8)
+    labels[5:9, 5:9] = LABELS["hair"]
+    depth = np.full((20, 20), 4.0)
+    depth[5:9, 5:9] = 3.98
+    assert islands(labels, "hair", "headwear", 2, depth=depth) == 16
+    depth[5:9, 5:9] = 3.8
+    assert islands(labels, "hair", "headwear", 2, depth=depth) == 0
+
+
+def test_straps_on_skin_are_no_defect() -> None:
+    labels = np.full((40, 40), LABELS["skin"], np.uint8)
+    labels[5:35, 10:14] = LABELS["clothes"]
+    assert islands(without_straps(labels), "clothes", "skin", 4) == 0
+    labels[15:25, 24:34] = LABELS["clothes"]
+    assert islands(without_straps(labels), "clothes", "skin", 4) == 100
+
+
+def test_brows_are_wanted_where_their_place_is_bare() -> None:
+    pixels = np.zeros((68, 2))
+    for row, brow in enumerate((range(17, 22), range(22, 27))):
+        pixels[brow, 0] = 10 + 25 * row + np.arange(5) * 4
+        pixels[brow, 1] = 20 + np.array([0, 1, 2, 1, 0])
+    labels = np.full((60, 64), LABELS["skin"], np.uint8)
+    assert brows_bare(labels, pixels)
+    labels[:30] = LABELS["hair"]
+    assert not brows_bare(labels, pixels)
+
+
 def test_only_wide_holes_in_hair_count() -> None:
     labels = np.full((30, 30), LABELS["hair"], np.uint8)
     labels[10:13, 5:25] = LABELS["skin"]
     assert scalp_holes(labels) == 0, "a parting"
     labels[10:18, 10:18] = LABELS["skin"]
     assert scalp_holes(labels) >= 60
+
+
+def test_an_ear_within_hair_is_no_hole() -> None:
+    """Nor does the far ear, behind the head, hide a hole."""
+    labels = np.full((64, 64), LABELS["hair"], np.uint8)
+    labels[26:38, 26:38] = LABELS["skin"]
+    cameras = make_cameras([(0.0, 0.0)], 64, CameraSettings(aim=0.0, fov=30.0))
+    ear = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 50, 3)) * (1, 1, 0.1)
+    middle = project(np.zeros((1, 3)), cameras)[1][0, 0]
+    for behind, holes in ((0.0, 0), (0.5, 144)):
+        depth = np.full((1, 64, 64), middle - behind)
+        assert scalp_holes(labels, ear_masks(ear, cameras, depth)[0]) == holes
 
 
 def test_floating_share() -> None:
