@@ -14,6 +14,7 @@ from blender.labels import LABELS
 from blender.spec_accessories import Accessories
 
 _HAIR = 0.45  # cm, least room between skull and crown
+_BAND = 1.2  # cm that a brim's band reaches up inside the crown
 HATS = ("beanie", "baseball cap", "bucket hat", "fedora", "straw hat", "flat cap", "beret")
 
 
@@ -42,7 +43,10 @@ def _block(dome: Dome, knots: list[tuple[float, float]], count: int, ease: float
 def _round_brim(
     dome: Dome, width: float, drop: np.ndarray | float, ease: float, curl: float = 0.0
 ) -> Shape:
-    """A brim all round, two-sided with a rounded edge; `drop` cm at its edge, `curl` back up."""
+    """A brim all round, two-sided with a rounded edge; `drop` cm at its edge, `curl` back up.
+
+    Its inner edge goes on as a band inside the crown, so that nothing shows between the two.
+    """
     t = np.concatenate([np.linspace(0, 1, 8), [1.008], np.linspace(1, 0, 8)])
     under = np.concatenate([np.zeros(8), [0.09], np.full(8, 0.18)])
     drop = np.broadcast_to(drop, TURNS)
@@ -50,7 +54,9 @@ def _round_brim(
     tip = dome.place((dome.wide + ease + width)[None], -drop[None])[0]
     share = t[:, None] * dome.room(base, tip)
     up = -drop * share + curl * np.maximum(share - 0.55, 0.0) ** 2 - under[:, None]
-    return rings(dome.place(dome.wide + ease + width * share, up))
+    band = np.array([[_BAND], [0.5 * _BAND]]) + 0.0 * dome.phi
+    reach = dome.wide + ease + np.concatenate([0.0 * band - 0.08, width * share])
+    return rings(dome.place(reach, np.concatenate([band, up])))
 
 
 def _visor(dome: Dome, length: float, spread: float, bow: float, ease: float) -> Shape:

@@ -20,7 +20,9 @@ from blender.mesh_cut import clip, neighbours, triangulate
 from blender.meshes import subdivide
 from blender.streams import generator
 
-_HEM = 0.014  # m that the cloth is turned in at the bust's outline
+_HEM = (0.014, 0.060)  # m that the cloth is turned in at the bust's outline, least and most
+_OVERLAP = 0.004  # m that it reaches into the skin there
+_SUNK = 0.0006  # m that its end lies inside the outline, under the bust's floor
 _APART = 0.0012  # m of air between two layers
 _HOLLOW = 0.0012  # m, how far smoothing lifts the valley of a deep fold
 _HIDDEN = 3.0  # cm that an outer layer must reach past a point to make the inner one useless
@@ -208,7 +210,7 @@ def _cut(base: _Base, surface: Surface, body: Collider, name: str, over: Sequenc
     data, triangles, on_edge = clip(below, triangles, data)
     edge = data[on_edge]
     data, triangles, on_cut = clip(bust_level(data[:, :3]), triangles, data)
-    data, triangles = _hem(data, triangles, on_cut)
+    data, triangles = _hem(data, triangles, on_cut, body)
     fit = FITS[name]
     away = 100.0 * distance_to_edge(data[:, :3], edge[:, :3])
     mesh = GarmentMesh(data[:, :3], triangles, data[:, 3:6], fit.thickness, data[:, 6], away)
@@ -227,11 +229,12 @@ def make_garment(
 
 
 def _hem(
-    data: np.ndarray, triangles: np.ndarray, on_cut: np.ndarray
+    data: np.ndarray, triangles: np.ndarray, on_cut: np.ndarray, body: Collider
 ) -> tuple[np.ndarray, np.ndarray]:
     """Turn the cloth (N, A) in at the bust's outline, so that no gap shows between it and the skin.
 
-    A flange follows the outline's own surface from each edge on the cut towards the body.
+    A flange follows the outline's own surface from each edge on the cut into the body, however
+    far the cloth hangs off it.
     """
     ends = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     ends = ends[on_cut[ends].all(axis=1)]
@@ -248,7 +251,8 @@ def _hem(
     inward = (normal * slope).sum(axis=1, keepdims=True) * slope - normal
     inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-12)
     fresh = data[rim].copy()
-    fresh[:, :3] += _HEM * inward
+    length = np.clip(1.25 * body.distance(here) + _OVERLAP, *_HEM)  # not straight to the skin
+    fresh[:, :3] += length[:, None] * inward + _SUNK * slope
     low = len(data) + local
     flange = np.concatenate(
         [

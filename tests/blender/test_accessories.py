@@ -6,6 +6,7 @@ import dataclasses
 import typing
 from collections import Counter
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 
 bpy = pytest.importorskip("bpy")
+
+from mathutils.bvhtree import BVHTree  # noqa: E402
 
 from blender import spec_accessories as kinds  # noqa: E402
 from blender.accessories import build_accessories  # noqa: E402
@@ -156,6 +159,27 @@ def test_hats_lie_over_the_skull(asset_cache: Path, name: str) -> None:
                 near = way @ (place / far) > 0.985
                 assert near.any() and np.linalg.norm(hat[near], axis=1).max() > far
         assert t[:, 1].max() > head.points[:, 1].max() or SEATS[name].band
+
+
+@pytest.mark.parametrize("name", ["bucket hat", "fedora", "straw hat"])
+def test_no_skin_shows_between_crown_and_brim(asset_cache: Path, name: str) -> None:
+    for figure, person, head in people(asset_cache):
+        made = build(wearing("headwear", name), figure, person)
+        trees = []
+        for part in made:
+            place = head.frame.to_template(points_of(part))
+            trees.append(
+                BVHTree.FromPolygons(place, [list(f.vertices) for f in part.data.polygons])
+            )
+        dome = dome_of(head, SEATS[name])
+        away, up = dome.axes[:, 2], dome.axes[:, 1]
+        foot = dome.centre + (dome.wide[0] + 0.45) * away  # where both meet, in front
+        for slope, height in product((0.0, 0.15, 0.3), np.linspace(-0.06, 0.06, 25)):  # cm
+            way = slope * up - away
+            way /= np.linalg.norm(way)
+            start = foot + height * up - 20.0 * way
+            hit = any(tree.ray_cast(start, way, 22.0)[0] is not None for tree in trees)
+            assert hit, (slope, height)
 
 
 def test_covers_tell_where_hair_is_hidden() -> None:

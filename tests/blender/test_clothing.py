@@ -85,6 +85,20 @@ def test_outer_layers_lie_over_inner_ones(person: Figure) -> None:
         assert np.percentile(apart.sum(axis=1), 1) > 0.8 * outer.fit.thickness
 
 
+def test_cloth_is_turned_in_as_far_as_the_skin(asset_cache: Path) -> None:
+    """However far a coat hangs off the body, no slit is open at the bust's outline."""
+    figure = figure_of(load_body(asset_cache).shape(sample_spec(99)))
+    args = (figure.vertices, figure.tights, figure.npos)
+    mesh = make_layers(*args, "cardigan", figure.torso)[-1].mesh
+    ends = np.sort(np.concatenate([mesh.triangles[:, [k, (k + 1) % 3]] for k in range(3)]), axis=1)
+    edges, uses = np.unique(ends, axis=0, return_counts=True)
+    border = edges[uses == 1]
+    low = border[(bust_level(mesh.vertices[border]) < 0.002).all(axis=1)]
+    distance = figure.torso.distance(mesh.vertices[np.unique(low)])
+    assert len(low) > 100
+    assert (distance < 0.0).mean() > 0.97  # the rest is the front's edge
+
+
 def test_folds_move_with_the_seed(person: Figure) -> None:
     args = (person.vertices, person.tights, person.npos, "shirt", person.torso)
     one, other = (make_layers(*args, seed)[0].surface.points for seed in (1, 2))
