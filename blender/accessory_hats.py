@@ -161,12 +161,16 @@ def _beret(dome: Dome) -> list[Shape]:
 
 
 def _flat_cap(dome: Dome) -> list[Shape]:
-    """A flat cap: the crown drawn forward over a short peak."""
-    share, offset = _profile([(0.0, 0.7), (0.4, 0.8), (0.75, 0.75), (0.93, 0.6), (1.0, 0.3)], 30)
-    ahead = _cosine(dome, 2.5) * np.clip(np.sin(np.pi * share**1.6), 0, 1)[:, None]
-    wide = 0.5 * np.sin(np.pi * share)[:, None] ** 2 * np.abs(np.sin(dome.phi))
-    crown = rings(dome.over(share, offset[:, None] + 2.3 * ahead + wide))
-    return [crown, _visor(dome, 3.6, 1.05, 0.6, 0.5)]
+    """A flat cap: a low crown that slopes down in front and is sewn to a short peak there."""
+    behind = [(0.0, 1.0), (0.4, 0.975), (0.72, 0.84), (0.95, 0.55), (1.03, 0.28), (1.02, 0.10),
+              (0.99, 0.0), (0.97, 0.02)]  # fmt: skip
+    ahead = [(0.0, 1.0), (0.35, 0.93), (0.65, 0.66), (0.86, 0.36), (0.97, 0.13), (1.0, 0.02),
+             (0.985, -0.045), (0.94, -0.035)]  # fmt: skip
+    front = _cosine(dome, 2.2)
+    reach, height = _block(dome, behind, 34, 0.55, 0.55)
+    drawn, low = _block(dome, ahead, 34, 3.4, 0.55)
+    points = dome.place(reach + front * (drawn - reach), height + front * (low - height))
+    return [rings(dome.clear(points, _HAIR)), _visor(dome, 4.2, 0.98, 0.6, 0.5)]
 
 
 def build_hat(worn: Accessories, head: Head) -> list[bpy.types.Object]:
