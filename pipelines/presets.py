@@ -15,6 +15,7 @@ from rodin.decoder import DecoderConfig
 from rodin.diffusion.base import BaseSettings
 from rodin.diffusion.sampling import SamplerSettings
 from rodin.diffusion.schedule import ScheduleSettings
+from rodin.diffusion.targets import WeightSettings
 from rodin.diffusion.upsampler import PatchSettings, UpsamplerSettings
 from rodin.fit import FitSettings
 from rodin.generate import GenerateSettings
@@ -122,6 +123,7 @@ DEMO = RunSettings(
             # x0 where the paper has eps: folding 4 x 4 texels makes a small network fast, and too
             # narrow to pass their noise through, which eps and v would ask of it.
             output="x0",
+            weight=WeightSettings(kind="velocity"),
             schedule=ScheduleSettings(log_snr_start=6.0, log_snr_end=-12.0),
             unet=UNetSettings(
                 plane_channels=16,

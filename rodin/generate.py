@@ -76,7 +76,7 @@ def generate(
         noise = Noise(seeds[part], device)
         latent = None if latents is None else latents[part].to(device)
         planes = sample(
-            base.denoiser(latent, settings.base.guidance),
+            base.denoiser(latent, settings.base.guidance, settings.base.guidance_interval),
             base.schedule,
             base.plane_shape,
             noise,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +15,10 @@ from rodin import triplane
 from rodin.diffusion.sampling import Denoiser, Prediction, guided
 from rodin.diffusion.schedule import Schedule, ScheduleSettings
 from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
+from rodin.diffusion.targets import Output, WeightSettings, check_output, target, to_clean
 from rodin.nn.encoder import EncoderSettings, PortraitEncoder
 from rodin.nn.unet import TriplaneUNet, UNetSettings
 
-X0_WEIGHT = 5.0  # largest weight of a squared error of x0
 VLB_STEP = 1e-3  # length of the reverse step whose variance is learned: one of 1,000
 
 
@@ -31,7 +30,8 @@ class BaseSettings:
     unet: UNetSettings = field(default_factory=UNetSettings)  # network
     encoder: EncoderSettings = field(default_factory=EncoderSettings)  # portrait to latent
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)  # noise
-    output: Literal["eps", "v", "x0"] = "eps"  # what the network predicts; v = alpha eps - sigma x0
+    output: Output = "eps"  # what the network predicts; v = alpha eps - sigma x0
+    weight: WeightSettings = field(default_factory=WeightSettings)  # of the levels of noise
     latent_dropout: float = 0.2  # share of samples trained without their latent
     vlb_weight: float = 1.0  # of the bound in nats a value, where the variance is learned
 
@@ -41,8 +41,7 @@ class BaseSettings:
                 f"base.size is {self.size}; with this U-Net it must be a multiple of "
                 f"{self.unet.factor}"
             )
-        if self.output not in {"eps", "v", "x0"}:
-            raise ValueError(f"base.output is {self.output!r}; use 'eps', 'v' or 'x0'")
+        check_output("base", self.output)
         if not 0 <= self.latent_dropout <= 1:
             raise ValueError(f"base.latent_dropout is {self.latent_dropout}; it lies in [0, 1]")
         if self.unet.latent_dim != self.encoder.latent_dim:
@@ -64,7 +63,7 @@ class BaseSystem(nn.Module):
         """`mean` and `std` of the dataset: see PlaneStatistics; its mean map may have any size."""
         super().__init__()
         self.settings = settings
-        self.schedule = Schedule(settings.schedule)
+        self.schedule = Schedule(settings.schedule, settings.size)
         self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels, settings.size)
         self.unet = TriplaneUNet(settings.unet)
         self.encoder = PortraitEncoder(settings.encoder)
@@ -105,14 +104,9 @@ class BaseSystem(nn.Module):
         latent = latent * kept[:, None]
         noisy = self.schedule.add_noise(clean, noise, t)
         output, variance = self._network(noisy, t, latent)
-        alpha, sigma = self.schedule.alpha_sigma(t, clean.ndim)
-        target, weight = noise, torch.ones_like(sigma)
-        if self.settings.output == "v":
-            target = alpha * noise - sigma * clean
-        elif self.settings.output == "x0":
-            # 1 / sigma^2 is the loss in v; where there is little noise it would drown the rest.
-            target, weight = clean, sigma.square().reciprocal().clamp_max(X0_WEIGHT)
-        parts = {"simple": (weight * (output - target).square()).mean()}
+        error = output - target(self.schedule, clean, noise, t, self.settings.output)
+        weight = self.settings.weight(self.schedule.log_snr(t), self.settings.output)
+        parts = {"simple": (weight * error.square().flatten(1).mean(1)).mean()}
         parts["loss"] = parts["simple"]
         if variance is not None:
             estimate = self._clean(noisy, output.detach(), t)
@@ -120,12 +114,20 @@ class BaseSystem(nn.Module):
             parts["loss"] = parts["simple"] + self.settings.vlb_weight * parts["vlb"]
         return parts
 
-    def denoiser(self, latent: Tensor | None, guidance: float = 1.0) -> Denoiser:
-        """What the samplers call: latent (B, D), or None for unconditional planes."""
+    def denoiser(
+        self,
+        latent: Tensor | None,
+        guidance: float = 1.0,
+        interval: tuple[float, float] = (0.0, 1.0),
+    ) -> Denoiser:
+        """What the samplers call: latent (B, D), or None for unconditional planes.
+
+        `guidance` acts at times in `interval`; see `guided`.
+        """
         unconditional = self._denoiser(None)
-        if latent is None or guidance == 0:
+        if latent is None:
             return unconditional
-        return guided(self._denoiser(latent), unconditional, guidance)
+        return guided(self._denoiser(latent), unconditional, guidance, interval)
 
     def _denoiser(self, latent: Tensor | None) -> Denoiser:
         def denoise(noisy: Tensor, t: Tensor) -> Prediction:
@@ -145,13 +147,7 @@ class BaseSystem(nn.Module):
         return output, (variance + 1) / 2
 
     def _clean(self, noisy: Tensor, output: Tensor, t: Tensor) -> Tensor:
-        """y_0 = (y_t - sigma eps) / alpha, or alpha y_t - sigma v, or the output itself."""
-        if self.settings.output == "x0":
-            return output
-        alpha, sigma = self.schedule.alpha_sigma(t, noisy.ndim)
-        if self.settings.output == "v":
-            return alpha * noisy - sigma * output
-        return (noisy - sigma * output) / alpha
+        return to_clean(self.schedule, noisy, output, t, self.settings.output)
 
     def _bound(
         self, clean: Tensor, noisy: Tensor, estimate: Tensor, variance: Tensor, t: Tensor

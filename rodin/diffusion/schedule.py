@@ -25,6 +25,7 @@ class ScheduleSettings:
     log_snr_start: float = 10.0  # largest log-SNR, at t = 0, before the shift
     log_snr_end: float = -10.0  # smallest log-SNR, at t = 1, before the shift
     shift: float = 0.0  # added to the log-SNR; negative = more noise
+    like_size: int = 0  # texels of the planes whose look to keep: adds resolution_shift; 0 = none
 
     def __post_init__(self) -> None:
         if self.kind not in {"linear", "cosine"}:
@@ -34,6 +35,8 @@ class ScheduleSettings:
                 f"schedule.log_snr_end is {self.log_snr_end}; it must lie below "
                 f"log_snr_start = {self.log_snr_start}"
             )
+        if self.like_size < 0:
+            raise ValueError(f"schedule.like_size is {self.like_size}; give texels, or 0 for none")
 
 
 class Posterior(NamedTuple):
@@ -48,11 +51,15 @@ class Posterior(NamedTuple):
 class Schedule:
     """The functions of t that training and sampling use; t is a tensor of times in [0, 1]."""
 
-    def __init__(self, settings: ScheduleSettings) -> None:
+    def __init__(self, settings: ScheduleSettings, size: int = 0) -> None:
+        """`size` of the planes in texels: what `like_size` shifts from; 0 = not shifted."""
         self.settings = settings
+        self.shift = settings.shift
+        if settings.like_size and size:
+            self.shift += resolution_shift(size, settings.like_size)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """lambda(t), float64: falls from log_snr_start to log_snr_end, plus shift.
+        """lambda(t), float64: falls from log_snr_start to log_snr_end, plus the shifts.
 
         cosine (Improved DDPM, in log-SNR): -2 log tan(pi t / 2), cut to the two ends.
         """
@@ -65,7 +72,7 @@ class Schedule:
                 math.atan(math.exp(-end / 2)) for end in (s.log_snr_start, s.log_snr_end)
             )
             value = -2 * torch.log(torch.tan(first + (last - first) * t))
-        return value + s.shift
+        return value + self.shift
 
     def alpha_sigma(self, t: Tensor, ndim: int = 1) -> tuple[Tensor, Tensor]:
         """alpha_t and sigma_t, float32, with trailing axes of 1 up to `ndim` dimensions."""

@@ -18,6 +18,7 @@ from rodin.diffusion.patches import PatchSettings, draw_patches, render_patches
 from rodin.diffusion.sampling import Denoiser, Prediction
 from rodin.diffusion.schedule import Schedule, ScheduleSettings
 from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
+from rodin.diffusion.targets import Output, WeightSettings, check_output, target, to_clean
 from rodin.nn.unet import TriplaneUNet, UNetSettings
 from rodin.perceptual import PerceptualDistance
 from rodin.perceptual import load as load_perceptual
@@ -51,7 +52,9 @@ class UpsamplerSettings:
     schedule: ScheduleSettings = field(default_factory=_paper_schedule)  # noise
     augment: AugmentSettings = field(default_factory=AugmentSettings)  # spoiling of the condition
     patch: PatchSettings = field(default_factory=PatchSettings)  # rendered patches
-    plane_weight: float = 1.0  # of the squared error of normalised planes
+    output: Output = "x0"  # what the network predicts; v = alpha eps - sigma x0
+    weight: WeightSettings = field(default_factory=WeightSettings)  # of the levels of noise
+    plane_weight: float = 1.0  # of the squared error of what the network predicts
     patch_weight: float = 1.0  # of the squared error of rendered patches; 0 = render none
     perceptual_weight: float = 0.5  # of the perceptual distance of the patches; 0 = none
 
@@ -78,6 +81,7 @@ class UpsamplerSettings:
                 f"upsampler.unet.latent_dim is {unet.latent_dim} and learned_variance "
                 f"{unet.learned_variance}; the upsampler takes neither: use 0 and False"
             )
+        check_output("upsampler", self.output)
         for name in ("plane_weight", "patch_weight", "perceptual_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"upsampler.{name} is {getattr(self, name)}; it must be >= 0")
@@ -91,9 +95,9 @@ class UpsamplerSettings:
 class UpsamplerSystem(nn.Module):
     """U-Net and plane statistics: the loss, and the denoiser for sampling.
 
-    The network predicts y_0, as a correction to the condition: an untrained one returns the
-    condition resized. The decoder and the perceptual network that the loss needs are frozen and not
-    part of the state; give them with `attach`.
+    Where the network predicts y_0 (as in Rodin), it does so as a correction to the condition: an
+    untrained one returns the condition resized. The decoder and the perceptual network that the
+    loss needs are frozen and not part of the state; give them with `attach`.
     """
 
     def __init__(
@@ -109,7 +113,7 @@ class UpsamplerSystem(nn.Module):
         """
         super().__init__()
         self.settings = settings
-        self.schedule = Schedule(settings.schedule)
+        self.schedule = Schedule(settings.schedule, settings.size)
         self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels, settings.size)
         self.unet = TriplaneUNet(settings.unet)
         # In a tuple, so that they are no submodules: not saved, averaged or trained.
@@ -147,9 +151,10 @@ class UpsamplerSystem(nn.Module):
     def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Scalars: "loss" (to minimise) and its unweighted parts.
 
-        "plane" = |y_0 - y_0_hat|^2 of normalised planes; "patch" = |x - x_hat|^2 of rendered colour
-        and alpha; "perceptual" their distance. batch: "planes" (B, 3, C, R, R) raw, and for the
-        patches "views" (B, K, 4, H, W), "camera_to_world" (B, K, 4, 4), "intrinsics" (B, K, 3, 3).
+        "plane" = squared error of what is predicted of normalised planes, weighted by the level of
+        noise; "patch" = |x - x_hat|^2 of rendered colour and alpha; "perceptual" their distance.
+        batch: "planes" (B, 3, C, R, R) raw, and for the patches "views" (B, K, 4, H, W),
+        "camera_to_world" (B, K, 4, 4), "intrinsics" (B, K, 3, 3).
         """
         s = self.settings
         (planes,) = required(batch, "planes")
@@ -160,11 +165,15 @@ class UpsamplerSystem(nn.Module):
         strength = rand(count, generator, device)
         condition = augment(low, strength, s.augment, generator)
         t = spread_times(count, generator, device)
-        noisy = self.schedule.add_noise(clean, randn_like(clean, generator), t)
-        estimate = self._predict(noisy, t, condition, strength)
-        parts = {"plane": (estimate - clean).square().mean()}
+        noise = randn_like(clean, generator)
+        noisy = self.schedule.add_noise(clean, noise, t)
+        found = self._predict(noisy, t, condition, strength)
+        error = (found - target(self.schedule, clean, noise, t, s.output)).square()
+        weight = s.weight(self.schedule.log_snr(t), s.output)
+        parts = {"plane": (weight * error.flatten(1).mean(1)).mean()}
         loss = s.plane_weight * parts["plane"]
         if s.renders:
+            estimate = to_clean(self.schedule, noisy, found, t, s.output)
             parts |= self._image_loss(self.statistics.denormalise(estimate), raw, batch, generator)
             loss = loss + s.patch_weight * parts["patch"]
             if s.perceptual_weight:
@@ -209,10 +218,10 @@ class UpsamplerSystem(nn.Module):
         return (low - mean) / self.statistics.std
 
     def _predict(self, noisy: Tensor, t: Tensor, condition: Tensor, strength: Tensor) -> Tensor:
-        """y_0 (B, 3, C, S, S) in float32."""
+        """What the settings' output names, (B, 3, C, S, S) in float32."""
         resized = triplane.resize(condition, self.settings.size)
-        correction = self.unet(noisy, t.float(), None, resized, strength)
-        return resized + correction.float()
+        found = self.unet(noisy, t.float(), None, resized, strength).float()
+        return resized + found if self.settings.output == "x0" else found
 
     def denoiser(self, low: Tensor, strength: float = 0.0) -> Denoiser:
         """What the samplers call: low (B, 3, C, s, s) raw planes, as the base makes them.
@@ -226,6 +235,7 @@ class UpsamplerSystem(nn.Module):
         told = condition.new_full((condition.shape[0],), strength)
 
         def denoise(noisy: Tensor, t: Tensor) -> Prediction:
-            return Prediction(self._predict(noisy, t, condition, told))
+            found = self._predict(noisy, t, condition, told)
+            return Prediction(to_clean(self.schedule, noisy, found, t, self.settings.output))
 
         return denoise

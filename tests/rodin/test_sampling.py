@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rodin.diffusion.sampling import Noise, Prediction, SamplerSettings, guided, sample
 from rodin.diffusion.schedule import Schedule, ScheduleSettings, resolution_shift
+from rodin.diffusion.targets import WeightSettings
 
 SCHEDULES = [
     ScheduleSettings(),
@@ -52,6 +53,40 @@ def test_posterior_composes_to_the_marginal(settings: ScheduleSettings) -> None:
     variance = (q.of_noisy * sigma_t) ** 2 + q.log_variance.exp()
     assert torch.allclose(variance, sigma_s**2, atol=1e-5)
     assert q.log_variance_max > q.log_variance
+
+
+def test_shift_by_size_keeps_the_signal_of_coarse_planes() -> None:
+    """Averaging k x k texels divides the variance of noise by k^2: the shift gives it back."""
+    t = torch.linspace(0, 1, 5, dtype=torch.float64)
+    fine = Schedule(ScheduleSettings(like_size=64), size=256).log_snr(t)
+    coarse = Schedule(ScheduleSettings(like_size=64), size=64).log_snr(t)
+    assert torch.allclose(fine.exp() * 4**2, coarse.exp())
+    assert torch.equal(coarse, Schedule(ScheduleSettings()).log_snr(t))
+    with pytest.raises(ValueError, match="like_size"):
+        ScheduleSettings(like_size=-1)
+
+
+def test_weights_are_one_loss_on_three_scales() -> None:
+    """weight * error is the same for eps, x0 and v, whatever the weighting."""
+    log_snr = torch.linspace(-12, 12, 25, dtype=torch.float64)
+    snr = log_snr.exp()
+    for kind in ("velocity", "min_snr", "sigmoid"):
+        weight = WeightSettings(kind=kind, bias=-1.0)
+        of_x0 = weight(log_snr, "x0").double()
+        assert torch.allclose(weight(log_snr, "eps").double() * snr, of_x0, rtol=1e-5)
+        assert torch.allclose(weight(log_snr, "v").double() * (1 + snr), of_x0, rtol=1e-5)
+    assert torch.allclose(
+        WeightSettings(kind="min_snr")(log_snr, "eps").double(), (5 / snr).clamp_max(1), rtol=1e-5
+    )
+    sigmoid = WeightSettings(kind="sigmoid", bias=-1.0)(log_snr, "eps").double()
+    assert torch.allclose(sigmoid, torch.sigmoid(-1 - log_snr), rtol=1e-5)
+    velocity = WeightSettings(kind="velocity", limit=1e9)
+    assert torch.allclose(velocity(log_snr, "v"), torch.ones(25))
+    assert torch.equal(WeightSettings()(log_snr, "x0"), torch.ones(25))
+    with pytest.raises(ValueError, match=r"weight\.kind"):
+        WeightSettings(kind="loud")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"weight\.limit"):
+        WeightSettings(limit=0)
 
 
 def test_schedule_settings_are_checked() -> None:
@@ -151,6 +186,29 @@ def test_guidance() -> None:
     assert torch.allclose(guided(one, none, 0.0)(noisy, t).clean, none(noisy, t).clean)
 
 
+def test_guidance_acts_in_its_interval_alone() -> None:
+    schedule = Schedule(ScheduleSettings())
+    calls: list[float] = []
+
+    def without(noisy: Tensor, t: Tensor) -> Prediction:
+        calls.append(float(t[0]))
+        return gaussian_denoiser(schedule, 0.0, 0.5)(noisy, t)
+
+    one = gaussian_denoiser(schedule, 1.0, 0.5)
+    some = guided(one, without, 3.0, (0.3, 0.7))
+    noisy = torch.randn(3, *SHAPE)
+    t = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
+    clean, always = some(noisy, t).clean, guided(one, without, 3.0)(noisy, t).clean
+    plain = one(noisy, t).clean
+    assert torch.equal(clean[1], always[1]) and not torch.allclose(always[0], plain[0])
+    assert torch.equal(clean[[0, 2]], plain[[0, 2]])
+    calls.clear()
+    sample(some, schedule, SHAPE, Noise([0]), SamplerSettings(steps=10))
+    assert min(calls) >= 0.3 and max(calls) <= 0.7 and len(calls) == 5, "no call outside"
+    with pytest.raises(ValueError, match="guidance_interval"):
+        SamplerSettings(guidance_interval=(0.7, 0.3))
+
+
 def test_clipping_and_progress() -> None:
     schedule = Schedule(ScheduleSettings())
     seen: list[tuple[int, int]] = []
@@ -174,6 +232,8 @@ def test_clipping_and_progress() -> None:
         ({"eta": 2.0}, "eta"),
         ({"guidance": -1.0}, "guidance"),
         ({"clip": 0.0}, "clip"),
+        ({"clip_quantile": 0.9}, "set clip too"),
+        ({"clip": 1.0, "clip_quantile": 1.0}, "clip_quantile"),
     ],
 )
 def test_sampler_settings_are_checked(change: dict, words: str) -> None:

@@ -16,6 +16,7 @@ from rodin.diffusion.base import BaseSettings, BaseSystem
 from rodin.diffusion.patches import PatchSettings, draw_patches
 from rodin.diffusion.sampling import SamplerSettings
 from rodin.diffusion.statistics import PlaneStatistics, measure_planes, spread_times
+from rodin.diffusion.targets import WeightSettings, target
 from rodin.diffusion.upsampler import UpsamplerSettings, UpsamplerSystem
 from rodin.generate import GenerateSettings, encode_portraits, generate
 from rodin.nn.encoder import EncoderSettings
@@ -144,6 +145,10 @@ def test_base_loss_of_an_untrained_network(output: str, learned: bool) -> None:
     if output == "eps":  # it predicts zeros; the target has unit variance
         assert parts["simple"].item() == pytest.approx(1, abs=0.1)
     assert all(value.isfinite() for value in parts.values())
+    light = dataclasses.replace(
+        BASE, output=output, unet=unet, weight=WeightSettings("min_snr", limit=1e-3)
+    )
+    assert base_system(light).loss(make_batch(4), generator())["simple"] < 0.5 * parts["simple"]
     again = base_system(dataclasses.replace(BASE, output=output, unet=unet))
     assert torch.equal(again.loss(make_batch(4), generator())["loss"], parts["loss"])
 
@@ -292,6 +297,27 @@ def test_upsampler_loss_and_untrained_identity() -> None:
         clean = system.statistics.denormalise(system.denoiser(low)(noisy, t).clean)
     expected = torch.nn.functional.interpolate(low.flatten(0, 1), (16, 16), mode="bilinear")
     assert torch.allclose(clean.flatten(0, 1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["eps", "v"])
+def test_upsampler_of_other_outputs(output: str) -> None:
+    """The loss is the output's own, and the denoiser turns a perfect output into clean planes."""
+    settings = dataclasses.replace(
+        UPSAMPLER, output=output, patch_weight=0.0, perceptual_weight=0.0
+    )
+    system = upsampler_system(settings)
+    parts = system.loss(make_batch(4), generator())
+    if output == "eps":  # it predicts zeros; the target has unit variance
+        assert parts["plane"].item() == pytest.approx(1, abs=0.1)
+    heavy = dataclasses.replace(settings, weight=WeightSettings("min_snr", limit=1e-3))
+    assert upsampler_system(heavy).loss(make_batch(4), generator())["plane"] < parts["plane"]
+    clean, noise = torch.randn(2, 2, *system.plane_shape).unbind(0)
+    t = torch.tensor([0.1, 0.3], dtype=torch.float64)
+    noisy = system.schedule.add_noise(clean, noise, t)
+    true = target(system.schedule, clean, noise, t, output)
+    system.unet.forward = lambda *_: true  # type: ignore[method-assign]
+    found = system.denoiser(make_batch(size=8)["planes"])(noisy, t).clean
+    assert torch.allclose(found, clean, atol=1e-4)
 
 
 def test_upsampler_render_gradient_reaches_the_planes_alone() -> None:
