@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bpy
 
 from blender.accessory_glasses import build_glasses
@@ -10,16 +12,19 @@ from blender.accessory_head import head_of
 from blender.accessory_hijab import build_hijab
 from blender.accessory_jewellery import build_earrings, build_necklace, build_piercing
 from blender.accessory_wraps import WRAPS, build_headphones, build_wrap
+from blender.clothing_mesh import GarmentMesh
 from blender.figure import Figure
 from blender.hair_collide import Collider
 from blender.spec_types import AvatarSpec
 from blender.streams import generator
 
 
-def build_accessories(spec: AvatarSpec, figure: Figure, person: Collider) -> list[bpy.types.Object]:
+def build_accessories(
+    spec: AvatarSpec, figure: Figure, person: Collider, garments: Sequence[GarmentMesh]
+) -> list[bpy.types.Object]:
     """Objects, not yet in a scene, each with its label in `pass_index`.
 
-    `person` is the collider of skin and clothes.
+    `person` is the collider of skin and clothes, `garments` are the clothes, inner first.
     """
     worn = spec.accessories
     out: list[bpy.types.Object] = []
@@ -43,5 +48,5 @@ def build_accessories(spec: AvatarSpec, figure: Figure, person: Collider) -> lis
     if worn.piercing != "none":
         out += build_piercing(worn, head)
     if worn.necklace != "none":
-        out += build_necklace(worn, head, person, figure.torso)
+        out += build_necklace(worn, head, person, figure.torso, garments)
     return out

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bpy
 import numpy as np
+from mathutils import Vector
+from mathutils.bvhtree import BVHTree
 
 from blender.accessory_cloth import cotton
 from blender.accessory_head import Head
@@ -19,11 +23,15 @@ from blender.accessory_shapes import (
     tube,
     unit,
 )
+from blender.clothing_mesh import GarmentMesh
 from blender.hair_collide import Collider
 from blender.labels import LABELS
 from blender.spec_accessories import Accessories
 
 _CLOTH = 0.0035  # m that necklaces lie higher on cloth than on skin
+_DEEP, _ASIDE = 0.012, 0.003  # m: how deep in cloth, how far past its edge a necklace is lifted
+_TAUT = 8  # rounds of evening out and lifting
+_RELIEF = 0.0008  # m, knit and folds over the cloth's mesh
 LOBE = (7.50, -3.95, 5.25)  # cm, template point that is pierced
 _RADII = {"small hoops": 0.75, "big hoops": 1.9}  # cm
 # Template heights (cm) of necklaces at the nape and in front.
@@ -82,8 +90,31 @@ def build_earrings(worn: Accessories, head: Head) -> list[bpy.types.Object]:
     return out_objects
 
 
+def over_cloth(points: np.ndarray, tree: BVHTree, height: float) -> np.ndarray:
+    """Points (N, 3) m near a garment, lifted to `height` m above its outer face.
+
+    Those deeper than `_DEEP` or beyond its edges stay. Colliders are too coarse for this: their
+    cells are wider than a collar is thick.
+    """
+    out = points.copy()
+    for index, point in enumerate(points):
+        place, normal, _, far = tree.find_nearest(Vector(point), _DEEP)
+        if place is None:
+            continue
+        away = np.array(point) - place
+        above = float(away @ normal)
+        if above < height and np.sqrt(max(far**2 - above**2, 0.0)) < _ASIDE:
+            out[index] += (height - above) * np.array(normal)
+    return out
+
+
 def necklace_line(
-    kind: str, head: Head, person: Collider, skin: Collider, count: int
+    kind: str,
+    head: Head,
+    person: Collider,
+    skin: Collider,
+    garments: Sequence[GarmentMesh],
+    count: int,
 ) -> np.ndarray:
     """Where a necklace lies (count, 3), metres: a loop on skin and clothes round the neck."""
     back, front = (head.frame.to_world(np.array([0.0, y, 3.0]))[2] for y in _LINES[kind])
@@ -107,6 +138,11 @@ def necklace_line(
     above = _ABOVE[kind] + _CLOTH * np.clip((bare - 0.003) / 0.003, 0.0, 1.0)
     for _ in range(6):
         line = person.push_out(line, above)
+    trees = [BVHTree.FromPolygons(g.vertices.tolist(), g.triangles.tolist()) for g in garments]
+    for _ in range(_TAUT):
+        line = line + 0.25 * (np.roll(line, 1, axis=0) - 2.0 * line + np.roll(line, -1, axis=0))
+        for tree in trees:
+            line = over_cloth(line, tree, _ABOVE[kind] + _RELIEF)
     return resample(np.concatenate([line, line[:1]]), count, closed=True)
 
 
@@ -115,19 +151,26 @@ def _beads(line: np.ndarray, radius: float, sides: int) -> Shape:
 
 
 def build_necklace(
-    worn: Accessories, head: Head, person: Collider, skin: Collider
+    worn: Accessories,
+    head: Head,
+    person: Collider,
+    skin: Collider,
+    garments: Sequence[GarmentMesh],
 ) -> list[bpy.types.Object]:
-    """A necklace that lies on the skin or over the clothes: `person` is both, `skin` the first."""
+    """A necklace that lies on the skin or over the clothes.
+
+    `person` is the collider of both, `skin` of the first; garments are the clothes, inner first.
+    """
     label = LABELS["necklace"]
     polish = metal(worn.metal_rgb, 0.18)
     kind = worn.necklace
     down = _down(head)
     if kind == "pearls":
-        line = head.frame.to_template(necklace_line(kind, head, person, skin, 64))
+        line = head.frame.to_template(necklace_line(kind, head, person, skin, garments, 64))
         string = _beads(line, 0.40, 10)
         return [shape_object("necklace", string, head.frame, pearl(), label)]
     if kind == "choker":
-        line = head.frame.to_template(necklace_line(kind, head, person, skin, 96))
+        line = head.frame.to_template(necklace_line(kind, head, person, skin, garments, 96))
         band = sweep(line, rounded(0.12, 1.1, 4.0), -down, closed=True)
         velvet = cotton((0.035, 0.032, 0.036))
         charm = ellipsoid(line[int(line[:, 2].argmax())] + 0.75 * down, (0.24, 0.34, 0.20))
@@ -135,7 +178,7 @@ def build_necklace(
             shape_object("necklace", band, head.frame, velvet, label),
             shape_object("necklace", charm, head.frame, polish, label),
         ]
-    line = head.frame.to_template(necklace_line(kind, head, person, skin, 180))
+    line = head.frame.to_template(necklace_line(kind, head, person, skin, garments, 180))
     chain = tube(line, 0.07 + 0.03 * (np.arange(180) % 2), closed=True, sides=6)
     out = [shape_object("necklace", chain, head.frame, polish, label)]
     if kind == "pendant":

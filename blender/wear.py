@@ -23,4 +23,4 @@ def build_wear(spec: AvatarSpec, shaped: Shaped) -> list[bpy.types.Object]:
     person = person_collider(figure, garments)
     sets = head_hair(figure, spec.hair, spec.seed, person, hat_cover(spec.accessories))
     sets += face_hair(figure, spec, person)
-    return [*cloths, *hair_objects(sets), *build_accessories(spec, figure, person)]
+    return [*cloths, *hair_objects(sets), *build_accessories(spec, figure, person, garments)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from mathutils import Vector  # noqa: E402
 from mathutils.bvhtree import BVHTree  # noqa: E402
 
 from blender import spec_accessories as kinds  # noqa: E402
@@ -28,6 +30,7 @@ from blender.accessory_jewellery import LOBE  # noqa: E402
 from blender.accessory_shapes import mirrored, resample, rounded, sweep, tube  # noqa: E402
 from blender.body import load_body  # noqa: E402
 from blender.clothing import dress  # noqa: E402
+from blender.clothing_mesh import GarmentMesh  # noqa: E402
 from blender.figure import Figure, figure_of  # noqa: E402
 from blender.hair import person_collider  # noqa: E402
 from blender.hair_collide import Collider  # noqa: E402
@@ -70,9 +73,11 @@ def wearing(slot: str, value: str, **more: Any) -> Accessories:
     return Accessories(**fields)
 
 
-def build(worn: Accessories, figure: Figure, person: Collider) -> list[Any]:
+def build(
+    worn: Accessories, figure: Figure, person: Collider, garments: Sequence[GarmentMesh] = ()
+) -> list[Any]:
     spec = dataclasses.replace(sample_spec(0), accessories=worn)
-    return build_accessories(spec, figure, person)
+    return build_accessories(spec, figure, person, garments)
 
 
 def points_of(made: Any) -> np.ndarray:
@@ -236,6 +241,27 @@ def test_necklaces_lie_on_skin_and_clothes(asset_cache: Path) -> None:
             distance, _ = person.query(points)
             assert np.quantile(distance, 0.1) > -0.004 and np.quantile(distance, 0.9) < 0.016
             assert points[:, 0].max() > 0.03 and points[:, 0].min() < -0.03, "round the neck"
+
+
+def test_a_chain_does_not_sink_into_a_collar(asset_cache: Path) -> None:
+    spec = sample_spec(123)
+    figure = figure_of(load_body(asset_cache).shape(spec))
+    garments, _ = dress(figure, spec.clothes)
+    (chain,) = build(
+        wearing("necklace", "chain"), figure, person_collider(figure, garments), garments
+    )
+    rings = points_of(chain).reshape(-1, 6, 3)
+    tree = BVHTree.FromPolygons(garments[0].vertices.tolist(), garments[0].triangles.tolist())
+    on_cloth = 0
+    for point in rings.mean(axis=1):
+        place, normal, _, far = tree.find_nearest(Vector(point), 0.01)
+        if place is None:
+            continue
+        above = (point - np.array(place)) @ np.array(normal)
+        if far**2 - above**2 < 0.002**2:  # not beside the cloth's edge
+            on_cloth += 1
+            assert above > 0.0005
+    assert on_cloth > 60
 
 
 def test_about_half_wear_something_and_everything_occurs() -> None:
