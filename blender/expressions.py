@@ -28,20 +28,21 @@ EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     "laugh": (
         4.0,
         {
-            "mouthSmile": 0.95, "jawOpen": 0.32, "cheekSquint": 0.75, "mouthUpperUp": 0.35,
-            "mouthLowerDown": 0.22, "eyeSquint": 0.45, "browInnerUp": 0.15,
+            "mouthSmile": 1.0, "jawOpen": 0.42, "cheekSquint": 0.85, "mouthUpperUp": 0.42,
+            "mouthLowerDown": 0.28, "eyeSquint": 0.50, "browInnerUp": 0.15,
         },
     ),
     "serious": (3.0, {"browDown": 0.25, "mouthPress": 0.35, "eyeSquint": 0.12}),
-    "sad": (2.0, {"browInnerUp": 0.80, "mouthFrown": 0.55, "mouthShrugLower": 0.15}),
+    "sad": (2.0, {"browInnerUp": 1.0, "mouthFrown": 0.80, "mouthShrugLower": 0.25}),
     "surprised": (
         3.0,
-        {"browInnerUp": 0.55, "browOuterUp": 0.65, "eyeWide": 0.55, "jawOpen": 0.34},
+        {"browInnerUp": 0.80, "browOuterUp": 0.90, "eyeWide": 0.85, "jawOpen": 0.46},
     ),
-    "frown": (2.0, {"browDown": 0.95, "mouthFrown": 0.55, "eyeSquint": 0.20}),
+    "frown": (2.0, {"browDown": 1.0, "mouthFrown": 0.80, "eyeSquint": 0.25}),
     "angry": (
         1.5,
-        {"browDown": 1.0, "noseSneer": 0.55, "mouthPress": 0.40, "mouthFrown": 0.35},
+        {"browDown": 1.0, "noseSneer": 0.85, "mouthPress": 0.45, "mouthFrown": 0.60,
+         "eyeSquint": 0.25},
     ),
     "pout": (1.5, {"mouthPucker": 0.40, "mouthShrugLower": 0.55, "browInnerUp": 0.15}),
     "speaking": (
@@ -51,8 +52,8 @@ EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     "shouting": (
         1.0,
         {
-            "jawOpen": 0.55, "mouthStretch": 0.30, "mouthUpperUp": 0.35, "mouthLowerDown": 0.35,
-            "browDown": 0.30, "noseSneer": 0.20,
+            "jawOpen": 0.72, "mouthStretch": 0.40, "mouthUpperUp": 0.42, "mouthLowerDown": 0.42,
+            "browDown": 0.60, "noseSneer": 0.45,
         },
     ),
     "wink": (
@@ -63,13 +64,14 @@ EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     "squint": (1.5, {"eyeSquint": 1.0, "cheekSquint": 0.40, "browDown": 0.40, "eyeBlink": 0.15}),
     "disgust": (
         1.5,
-        {"noseSneer": 1.0, "mouthUpperUp": 0.35, "browDown": 0.45, "mouthFrown": 0.35},
+        {"noseSneer": 1.0, "mouthUpperUp": 0.50, "browDown": 0.60, "mouthFrown": 0.55,
+         "cheekSquint": 0.40, "eyeSquint": 0.25},
     ),
     "fear": (
         1.5,
         {
-            "browInnerUp": 0.85, "browOuterUp": 0.25, "eyeWide": 0.65, "mouthStretch": 0.45,
-            "jawOpen": 0.12,
+            "browInnerUp": 1.0, "browOuterUp": 0.35, "eyeWide": 0.90, "mouthStretch": 0.70,
+            "jawOpen": 0.18,
         },
     ),
     "smirk": (

@@ -145,6 +145,8 @@ def _line(x: np.ndarray, knots: tuple[tuple[float, float], ...]) -> np.ndarray:
 _CHEEK = ((2.0, -5.5), (3.2, -6.4), (4.6, -6.6), (5.8, -5.4), (6.6, -2.6), (7.4, 0.3))
 _BOXED = ((2.0, -5.6), (3.2, -7.2), (4.6, -7.8), (5.6, -7.0), (6.5, -3.6), (7.2, 0.3))
 _JAW = ((0.0, -11.2), (2.0, -10.9), (3.6, -9.9), (4.8, -8.6), (5.8, -6.9), (6.6, -4.4), (7.2, 0.0))
+# How far back a chin strap reaches under the jaw, z in cm by x: behind it the throat is bare.
+_STRAP = ((0.0, 11.4), (2.0, 10.7), (3.0, 9.7), (4.0, 8.3), (5.0, 6.9), (6.0, 4.6))
 
 
 def _full(npos: np.ndarray, edge: tuple[tuple[float, float], ...] = _CHEEK) -> np.ndarray:
@@ -202,7 +204,8 @@ def beard_density(npos: np.ndarray, style: str = "full") -> np.ndarray:
         out = _full(npos) * end * smoothstep(-11.6, -10.8, y)
     elif style == "chinstrap":
         band = np.abs(y - _line(x, _JAW)) + 0.12 * ripple(npos, 1.7)
-        out = _full(npos) * smoothstep(1.15, 0.75, band)
+        front = smoothstep(-0.5, 0.4, npos[:, 2] - _line(x, _STRAP) + 0.2 * ripple(npos, 1.7))
+        out = _full(npos) * smoothstep(1.15, 0.75, band) * front
     else:
         raise ValueError(f"beard {style!r} is unknown; use one of spec_hair.BeardStyle")
     return out * (1.0 - lip_weight(npos)) * (1.0 - 0.75 * _soul_gap(x, y))

@@ -30,6 +30,7 @@ _GAZE = ((7.0, 18.0), (3.5, 9.0))  # degrees: standard deviation and limit of ya
 _STRAIGHT = 0.45  # share of people who look straight ahead of their face
 _HEAD = ((4.5, 12.0), (3.0, 8.0), (2.5, 8.0))  # the same of the head's yaw, pitch and roll
 
+_LIGHT_EYED = (1.5, 5.0)  # skin tones between which light eyes grow rare
 # name -> (sRGB, chance among dark-eyed and among light-eyed people)
 _IRISES: dict[str, tuple[Rgb, float, float]] = {
     "dark brown": ((0.27, 0.155, 0.095), 0.55, 0.06),
@@ -66,10 +67,10 @@ def sample_identity(seed: int) -> Identity:
     )
 
 
-def sample_eyes(seed: int, identity: Identity) -> Eyes:
-    """Iris loosely by ancestry, gaze near the front."""
+def sample_eyes(seed: int, identity: Identity, tone: float) -> Eyes:
+    """Iris loosely by ancestry and skin tone (0 lightest .. 7 darkest), gaze near the front."""
     rng = generator(seed, "eyes")
-    light = identity.caucasian**1.4
+    light = identity.caucasian**1.4 * np.interp(tone, _LIGHT_EYED, (1.0, 0.0))
     chances = {name: a * (1 - light) + b * light for name, (_, a, b) in _IRISES.items()}
     colour = pick(rng, chances)
     shade = np.clip(rng.normal(1.0, 0.13), 0.7, 1.35) * (1 + rng.normal(0.0, 0.03, 3))

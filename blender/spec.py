@@ -54,7 +54,7 @@ def sample_spec(seed: int) -> AvatarSpec:
         identity=identity,
         expression=expression,
         skin=skin,
-        eyes=sample_eyes(seed, identity),
+        eyes=sample_eyes(seed, identity, skin.tone),
         hair=hair,
         brows=sample_brows(seed, identity, hair),
         beard=sample_beard(seed, identity, hair),

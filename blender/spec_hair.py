@@ -112,6 +112,7 @@ _BEARDS: dict[BeardStyle, float] = {
     "handlebar": 0.04, "goatee": 0.04, "vandyke": 0.04, "circle": 0.045, "soulpatch": 0.035,
     "mutton": 0.035, "chinstrap": 0.035,
 }  # fmt: skip
+_GROWN = (0.476, 0.643)  # ages (17 and 24 years) between which beards come
 _GREY = np.array([0.62, 0.61, 0.59])
 
 
@@ -277,6 +278,8 @@ def sample_beard(seed: int, identity: Identity, hair: Hair) -> Beard:
         chances = dict(_BEARDS)
         old = float(np.clip((identity.age - 0.66) / 0.2, 0.0, 1.0))
         chances["long"] *= 0.3 + 1.4 * old
+        grown = float(np.interp(identity.age, _GROWN, (0.0, 1.0)))
+        chances = {name: p if name == "none" else p * grown for name, p in chances.items()}
         style = pick(rng, chances)
     base = _undyed(hair)
     return Beard(

@@ -19,7 +19,7 @@ from blender.lids import clear_eyes
 from blender.meshes import subdivide
 from blender.sample_face import sample_eyes, sample_identity, sample_pose
 from blender.spec import AvatarSpec, sample_spec
-from blender.spec_face import EXPRESSION_WORDS, Expression, Eyes, Pose
+from blender.spec_face import EXPRESSION_WORDS, Expression, Eyes, Identity, Pose
 from blender.spec_text import years
 from blender.streams import generator
 from blender.targets import FACE_ACTIONS, LOCAL_TARGETS
@@ -163,8 +163,18 @@ def test_people_cover_ages_sexes_builds_and_heads_turn() -> None:
         assert values.min() < 0.15 and values.max() > 0.85, name
     yaw = np.array([sample_pose(seed).yaw for seed in range(400)])
     assert 9 < np.abs(yaw).max() <= 12
-    gaze = [sample_eyes(seed, people[0]).yaw for seed in range(100)]
+    gaze = [sample_eyes(seed, people[0], 3.0).yaw for seed in range(100)]
     assert 10 < max(gaze) <= 18 and min(gaze) < -10
+
+
+def test_light_eyes_are_rare_in_dark_faces() -> None:
+    person = Identity(african=0.0, asian=0.0, caucasian=1.0)
+    light = ("grey", "blue", "green")
+
+    def share(tone: float) -> float:
+        return float(np.mean([sample_eyes(s, person, tone).colour in light for s in range(300)]))
+
+    assert share(1.0) > 0.4 and 0.1 < share(3.5) < 0.4 and share(6.0) < 0.05
 
 
 def test_faces_differ_and_brows_never_scowl_at_rest() -> None:

@@ -199,6 +199,9 @@ def test_every_beard_grows_where_its_name_says(figure: Figure) -> None:
         assert density.min() >= 0 and 0.5 < density.max() <= 1
         assert (density * lip_weight(npos)).max() < 0.3
     assert beard_density(npos, "none").max() == 0
+    throat = np.array([[0.5, -11.2, 9.5], [2.0, -10.6, 8.0]])
+    assert beard_density(throat, "full").min() > 0.8
+    assert beard_density(throat, "chinstrap").max() < 0.1
     with pytest.raises(ValueError, match="beard 'forked' is unknown"):
         beard_density(npos, "forked")
 
@@ -299,3 +302,10 @@ def test_words_take_a_colour_and_there_is_a_choice(people: list[Person]) -> None
 def test_values_out_of_range_are_refused(kind: type, field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{kind.__name__}.{field} is {value}; it must be within"):
         dataclasses.replace(kind(), **{field: value})
+
+
+def test_boys_have_no_beards_yet() -> None:
+    hair = Hair(style="short")
+    boy, man = (Identity(gender=0.1, age=age) for age in (0.47, 0.70))
+    assert {sample_beard(seed, boy, hair).style for seed in range(200)} == {"none"}
+    assert np.mean([sample_beard(seed, man, hair).style != "none" for seed in range(200)]) > 0.4
