@@ -5,6 +5,7 @@ Legend: B batch, K views of a sample, H x W view pixels, P patch pixels along a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from rodin import cameras
 from rodin import occupancy as occupancies
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.statistics import required
-from rodin.render import render
+from rodin.render import RenderOutput, render
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,20 @@ class Patches(NamedTuple):
 
     rgb: Tensor  # (B, 3, P, P) over white, in [0, 1]
     alpha: Tensor  # (B, P, P) in [0, 1]
-    origins: Tensor  # (B, P * P, 3) box units
-    directions: Tensor  # (B, P * P, 3) unit length
+    origins: Tensor  # (B, p * p, 3) box units; p = P / stride rays along a side
+    directions: Tensor  # (B, p * p, 3) unit length
 
 
 def draw_patches(
-    batch: Mapping[str, Tensor], count: int, settings: PatchSettings, generator: torch.Generator
+    batch: Mapping[str, Tensor],
+    count: int,
+    settings: PatchSettings,
+    generator: torch.Generator,
+    stride: int = 1,
 ) -> Patches:
     """A patch of a random view for each of the first `count` samples, where the avatar is.
+
+    The rays go through the middle of each stride x stride pixels; `stride` divides the size.
 
     batch: "views" (B, K, 4, H, W) straight alpha in [0, 1], "camera_to_world" (B, K, 4, 4),
     "intrinsics" (B, K, 3, 3). ValueError when the views are smaller than a patch.
@@ -69,8 +76,8 @@ def draw_patches(
         top, left = _corner(views[i, view, 3], settings, generator)
         crop = views[i, view, :, top : top + size, left : left + size]
         y, x = torch.meshgrid(
-            torch.arange(top, top + size, device=views.device) + 0.5,
-            torch.arange(left, left + size, device=views.device) + 0.5,
+            torch.arange(top, top + size, stride, device=views.device) + stride / 2,
+            torch.arange(left, left + size, stride, device=views.device) + stride / 2,
             indexing="ij",
         )
         matrix = camera_to_world[i, view].float()
@@ -107,28 +114,34 @@ def render_patches(
     reference: Tensor,
     decoder: TriplaneDecoder,
     patches: Patches,
-    settings: PatchSettings,
+    samples: int,
+    occupancy: int,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Render planes (B, 3, C, R, R) at the patches -> rgb (B, 3, P, P) and alpha (B, P, P).
+) -> RenderOutput:
+    """Render planes (B, 3, C, R, R) at the rays of the patches, p x p of them a patch.
 
-    Space that is empty in the true planes `reference` is skipped: the loss on planes cares for it.
-    Differentiable in planes.
+    Returns images: rgb (B, 3, p, p) over white, alpha (B, p, p), depth (B, p, p) along the rays.
+    Space that is empty in the true planes `reference`, on a grid of `occupancy` voxels along the
+    box, is skipped (0 = none): the loss on planes cares for it. Differentiable in planes.
     """
     grid = None
-    if settings.occupancy:
-        grid = occupancies.from_density(reference, decoder, settings.occupancy)
+    if occupancy:
+        grid = occupancies.from_density(reference, decoder, occupancy)
     on_device = generator if generator.device == planes.device else None
     out = render(
         planes,
         decoder,
         patches.origins,
         patches.directions,
-        samples=settings.samples,
+        samples=samples,
         occupancy=grid,
         background=1.0,
         generator=on_device,
     )
-    size = settings.size
-    rgb = out.rgb.transpose(1, 2).unflatten(2, (size, size))
-    return rgb, out.alpha.unflatten(1, (size, size))
+    side = math.isqrt(out.alpha.shape[1])
+    shape = (side, side)
+    return RenderOutput(
+        out.rgb.transpose(1, 2).unflatten(2, shape),
+        out.alpha.unflatten(1, shape),
+        out.depth.unflatten(1, shape),
+    )

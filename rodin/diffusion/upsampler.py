@@ -202,14 +202,21 @@ class UpsamplerSystem(nn.Module):
         count = min(planes.shape[0], s.patch.subjects or planes.shape[0])
         target = draw_patches(batch, count, s.patch, generator)
         with torch.autocast(planes.device.type, enabled=False):
-            rgb, alpha = render_patches(
-                planes[:count], reference[:count], decoder, target, s.patch, generator
+            found = render_patches(
+                planes[:count],
+                reference[:count],
+                decoder,
+                target,
+                s.patch.samples,
+                s.patch.occupancy,
+                generator,
             )
-            error = (rgb - target.rgb).square().mean() + (alpha - target.alpha).square().mean()
+            error = (found.rgb - target.rgb).square().mean()
+            error = error + (found.alpha - target.alpha).square().mean()
             parts = {"patch": error}
             if s.perceptual_weight:
                 assert perceptual is not None
-                parts["perceptual"] = perceptual.to(rgb.device)(rgb, target.rgb).mean()
+                parts["perceptual"] = perceptual.to(planes.device)(found.rgb, target.rgb).mean()
         return parts
 
     def _normalise_low(self, low: Tensor) -> Tensor:
