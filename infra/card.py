@@ -16,7 +16,7 @@ def dataset_card(
     info: Mapping[str, Any], contact_sheet: str | None = None, description: str = ""
 ) -> str:
     """Markdown for `info`, the content of dataset.json. The same info gives the same text."""
-    counts = info["counts"]
+    counts, selected = info["counts"], "shards_at" in info
     rows = "\n".join(
         f"| {split} | {c['samples']} | {c['shards']} | {c['failures']} | {_size(c['bytes'])} |"
         for split, c in counts.items()
@@ -26,8 +26,7 @@ def dataset_card(
         description or _ABOUT.get(info["dataset"], ""),
         f"![Some samples]({contact_sheet})" if contact_sheet else "",
         f"| split | samples | shards | failed | size |\n|---|---|---|---|---|\n{rows}",
-        _LAYOUT,
-        _code(info),
+        *([_SELECTION, _code(info, _SELECTION_BLOCKS)] if selected else [_LAYOUT, _code(info)]),
         _lineage(info),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -53,7 +52,7 @@ Read the shards that `dataset.json` lists, not all tars of a folder: a stopped r
 others. The JSON beside each shard is its receipt."""
 
 
-def _code(info: Mapping[str, Any]) -> str:
+def _code(info: Mapping[str, Any], blocks: str = "") -> str:
     kind = info["dataset"] if info["dataset"] in _READ else "views"
     split = "train" if info["counts"]["train"]["samples"] else "val"
     member, look = _READ[kind]
@@ -67,7 +66,7 @@ def _code(info: Mapping[str, Any]) -> str:
             'sample["view000.webp"].size' if kind == "views" else 'len(sample["triplane.npy"])'
         ),
     }
-    text = _BLOCKS
+    text = blocks or _BLOCKS
     for name, value in bindings.items():
         text = text.replace(f"@{name}@", value)
     return text
@@ -137,6 +136,31 @@ With plain tar:
 python3 -c 'import json; print(*json.load(open("dataset.json"))["shards"]["@SPLIT@"])' |
   tr ' ' '\\n' | while read shard; do tar -tf "$shard"; done
 ```"""
+
+
+_SELECTION = """## What is here
+
+A selection: `manifest.parquet` has a row per chosen sample; `dataset.json` says how they were
+chosen (`lineage`) and where the shards lie (`shards_at`). The shards hold other samples too."""
+
+_SELECTION_BLOCKS = """## How to read it
+
+With `webdataset`, where the shards are in a folder:
+
+```python
+import io, json
+@IMPORT@
+import pyarrow.parquet as pq
+import webdataset as wds
+
+info = json.load(open("dataset.json"))
+chosen = set(pq.read_table("manifest.parquet", columns=["key"])["key"].to_pylist())
+shards = [info["shards_at"] + "/" + name for name in info["shards"]["@SPLIT@"]]
+for sample in wds.WebDataset(shards, shardshuffle=False).select(lambda s: s["__key__"] in chosen):
+    print(sample["__key__"], json.loads(sample["meta.json"])["kind"], @LOOK_SAMPLE@)
+```
+
+`rodin dataset merge THIS --out NEW` packs the chosen samples into shards of their own."""
 
 
 def _lineage(info: Mapping[str, Any]) -> str:

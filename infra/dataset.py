@@ -13,7 +13,7 @@ from typing import Any
 
 from infra.canon import sha256_hex
 from infra.plan import check_sample_key
-from infra.storage import NotFoundError, Store, check_key
+from infra.storage import NotFoundError, StorageError, Store, check_key, open_store
 from infra.tars import unpack_sample
 
 SCHEMA_VERSION = 1  # equals rodin.record.SCHEMA_VERSION
@@ -21,7 +21,10 @@ DATASET = "dataset.json"
 MANIFEST = "manifest.parquet"
 _MAX_INFO = 64 << 20  # bytes of dataset.json
 _MAX_SAMPLE = 4 << 30  # bytes of one sample
-_FIELDS = ("counts", "shards", "stats", "lineage", "settings", "manifest", "digest", "files")
+_FIELDS = {
+    "dataset": str, "counts": dict, "shards": dict, "failures": list, "stats": (dict, type(None)),
+    "lineage": dict, "settings": dict, "manifest": dict, "digest": str, "files": dict,
+}  # fmt: skip
 
 
 class DatasetError(ValueError):
@@ -56,7 +59,36 @@ def open_dataset(
     lacking = [name for name in _FIELDS if name not in info]
     if lacking:
         raise DatasetError(f"{where}: lacks {lacking[0]!r}; make it again with: {make}")
+    bad = _malformed(info)
+    if bad:
+        raise DatasetError(f"{where}: {bad!r} is malformed; make it again with: {make}")
     return Dataset(store, info)
+
+
+def _malformed(info: dict[str, Any]) -> str:
+    """The first field that is not of its type; "" when all are."""
+    for name, kind in _FIELDS.items():
+        if not isinstance(info[name], kind):  # type: ignore[arg-type]
+            return name
+    fine = {
+        "counts": all(_is_count(part) for part in info["counts"].values()),
+        "shards": all(_is_names(part) for part in info["shards"].values()),
+        "failures": all(
+            isinstance(f, dict) and isinstance(f.get("key"), str) for f in info["failures"]
+        ),
+        "files": _is_names(list(info["files"].values())),
+        "manifest": isinstance(info["manifest"].get("sha256"), str),
+    }
+    return next((name for name, good in fine.items() if not good), "")
+
+
+def _is_count(part: Any) -> bool:
+    numbers = list(part.values()) if isinstance(part, dict) else [-1]
+    return all(type(n) is int and n >= 0 for n in numbers) and "samples" in part
+
+
+def _is_names(part: Any) -> bool:
+    return isinstance(part, list) and all(isinstance(name, str) for name in part)
 
 
 class Dataset:
@@ -68,11 +100,12 @@ class Dataset:
 
     def __init__(self, store: Store, info: dict[str, Any]) -> None:
         self.store, self.info = store, info
+        self.shard_store = _shard_store(store, info)  # another one for a selection
         self._table: Any = None
         self._index: dict[str, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"store": self.store, "info": self.info, "_table": None, "_index": {}}
+        return {**self.__dict__, "_table": None, "_index": {}}
 
     def __len__(self) -> int:
         return sum(counts["samples"] for counts in self.info["counts"].values())
@@ -88,30 +121,34 @@ class Dataset:
 
     def rows(self, split: str | None = None) -> Iterator[dict[str, Any]]:
         """Rows of the manifest, in order: key, split, shard, offset, size, sha256, and more."""
-        for batch in self._manifest().to_batches(max_chunksize=1024):
+        for batch in self.table().to_batches(max_chunksize=1024):
             for row in batch.to_pylist():
                 if split is None or row["split"] == split:
                     yield row
 
     def keys(self, split: str | None = None) -> list[str]:
-        table = self._manifest()
+        table = self.table()
         keys, splits = table["key"].to_pylist(), table["split"].to_pylist()
         return [k for k, s in zip(keys, splits, strict=True) if split is None or s == split]
+
+    def row(self, key: str) -> dict[str, Any]:
+        """The manifest's row of a sample. Raises DatasetError for an unknown key."""
+        table = self.table()
+        if key not in self._index:
+            raise DatasetError(f"{self.store.uri}: no sample {key[:100]!r}; see .keys()")
+        return table.slice(self._index[key], 1).to_pylist()[0]
 
     def read(self, key: str) -> dict[str, bytes]:
         """Members of one sample, by one range read, checked against its hash.
 
         Raises DatasetError for an unknown key, a truncated shard and a damaged sample.
         """
-        table = self._manifest()
-        if key not in self._index:
-            raise DatasetError(f"{self.store.uri}: no sample {key[:100]!r}; see .keys()")
-        return self.read_row(table.slice(self._index[key], 1).to_pylist()[0])
+        return self.read_row(self.row(key))
 
     def read_row(self, row: dict[str, Any]) -> dict[str, bytes]:
         """As `read`, for a row of the manifest."""
         key, shard, offset, size = row["key"], row["shard"], row["offset"], row["size"]
-        where = f"{self.store.uri}: shard {shard}, sample {key!r}"
+        where = f"{self.shard_store.uri}: shard {shard}, sample {key!r}"
         fix = "copy the shard again, or delete its sidecar and run the stage again"
         try:
             check_sample_key(key)
@@ -121,7 +158,7 @@ class Dataset:
         except (TypeError, ValueError) as error:
             raise DatasetError(f"{where}: bad row of the manifest ({error}); {fix}") from None
         try:
-            data = self.store.read(shard, offset, size)
+            data = self.shard_store.read(shard, offset, size)
         except NotFoundError:
             raise DatasetError(f"{where}: the shard is missing; {fix}") from None
         if len(data) != size:
@@ -149,9 +186,9 @@ class Dataset:
             ends[row["shard"]] = max(ends.get(row["shard"], 0), row["offset"] + row["size"])
         fix = "copy the shard again, or delete its sidecar and run the stage again"
         for shard, end in sorted(ends.items()):
-            where = f"{self.store.uri}: shard {shard}"
+            where = f"{self.shard_store.uri}: shard {shard}"
             try:
-                size = self.store.size(check_key(shard))
+                size = self.shard_store.size(check_key(shard))
             except NotFoundError:
                 raise DatasetError(f"{where}: the shard is missing; {fix}") from None
             if size < end:
@@ -159,8 +196,8 @@ class Dataset:
                     f"{where}: truncated shard, its samples end at byte {end}, it has {size}; {fix}"
                 )
 
-    def _manifest(self) -> Any:
-        """The table, read once; compared with dataset.json."""
+    def table(self) -> Any:
+        """The manifest as a pyarrow table, read once; compared with dataset.json."""
         if self._table is None:
             self._table = self._load()
             self._index = {key: i for i, key in enumerate(self._table["key"].to_pylist())}
@@ -188,3 +225,24 @@ class Dataset:
                 f"the manifest has {table.num_rows}; {fix}"
             )
         return table
+
+
+def _shard_store(store: Store, info: dict[str, Any]) -> Store:
+    """Where the shards lie: beside dataset.json, or where a selection (`filter`) names them.
+
+    A remote dataset may not name local folders: it is not trusted with this machine's files.
+    """
+    address = info.get("shards_at")
+    if address is None:
+        return store
+    where = store.location(DATASET)
+    try:
+        found = open_store(address if isinstance(address, str) else "")
+    except StorageError as error:
+        raise DatasetError(f"{where}: bad shards_at ({error}); make the selection again") from None
+    if found.uri.startswith("/") and not store.uri.startswith("/"):
+        raise DatasetError(
+            f"{where}: shards_at names the local folder {found.uri[:200]}; "
+            "copy the shards to the remote store and make the selection there"
+        )
+    return found

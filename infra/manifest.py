@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.canon import canonical_json, settings_hash, sha256_hex
@@ -23,6 +23,7 @@ from infra.storage import Store
 __all__ = ["SCHEMA_VERSION", "Dataset", "DatasetError", "finalize", "open_dataset"]
 
 _ROWS_PER_GROUP = 4096
+Sidecars = Callable[[], Iterator[tuple[Unit, dict[str, Any] | None]]]
 
 
 def finalize(
@@ -36,17 +37,22 @@ def finalize(
     contact_sheet: str | None = None,
     description: str = "",
     schema_version: int = SCHEMA_VERSION,
+    sidecars: Sidecars | None = None,
+    shards_at: str = "",
 ) -> dict[str, Any]:
     """Write manifest, card and `dataset.json`; returns the content of the last.
 
     `dataset` is its kind ("views", "triplanes"); `files` are keys beside the shards, such as
     `decoder.safetensors`, recorded with their hashes; `contact_sheet` is the key of an image for
-    the card. Raises DatasetError while units of the plan are not done.
+    the card. `sidecars` gives those of the units where they are not read from the store as they
+    are; `shards_at` is the address of the shards where they lie elsewhere.
+    Raises DatasetError while units of the plan are not done.
     """
-    totals = _Totals()
-    for unit, sidecar in read_sidecars(store, units):
+    found = sidecars or (lambda: read_sidecars(store, units))
+    totals = Totals()
+    for unit, sidecar in found():
         totals.add(store, unit, sidecar, settings_hash(settings))
-    manifest = _parquet(store, units, totals)
+    manifest = _parquet(store, found, totals)
     store.write(MANIFEST, manifest)
     info: dict[str, Any] = {
         "format": "rodin-shards",
@@ -62,8 +68,8 @@ def finalize(
         "files": {name: sha256_hex(store.read(name)) for name in sorted(files)},
         "manifest": {"sha256": sha256_hex(manifest), "columns": ["key", *totals.columns()]},
     }
-    content = {name: info[name] for name in info if name != "manifest"}
-    info["digest"] = sha256_hex(canonical_json({**content, "rows": totals.rows.hexdigest()}))
+    info |= {"shards_at": shards_at} if shards_at else {}
+    info["digest"] = totals.digest(info)
     if contact_sheet is not None and not store.exists(contact_sheet):
         raise DatasetError(
             f"{store.location(contact_sheet)}: no such contact sheet; write it before finalize"
@@ -73,7 +79,7 @@ def finalize(
     return info
 
 
-class _Totals:
+class Totals:
     """Running sums over sidecars: constant memory but for one short row a shard and failure."""
 
     def __init__(self) -> None:
@@ -137,6 +143,13 @@ class _Totals:
         std = [math.sqrt(max(s - m * m, 0.0)) for m, s in zip(mean, square, strict=True)]
         return {"count": self._count, "mean": mean, "std": std, "split": "train"}
 
+    def digest(self, info: Mapping[str, Any]) -> str:
+        """sha256 (hex) of dataset.json without its manifest, and of all rows."""
+        own = {"counts": self.counts, "shards": self.shards, "failures": self.failures}
+        kept = {name: info[name] for name in info if name not in ("manifest", "digest")}
+        content = {**kept, **own, "stats": self.stats(), "rows": self.rows.hexdigest()}
+        return sha256_hex(canonical_json(content))
+
     def columns(self) -> list[str]:
         """All columns but the key: the fixed ones first, then metrics and attributes by name."""
         fixed = ["split", "shard", "offset", "size", "sha256"]
@@ -159,7 +172,7 @@ def manifest_rows(unit: Unit, sidecar: Mapping[str, Any]) -> Iterator[dict[str, 
         yield flat
 
 
-def _parquet(store: Store, units: Iterable[Unit], totals: _Totals) -> bytes:
+def _parquet(store: Store, sidecars: Sidecars, totals: Totals) -> bytes:
     """The manifest, written a row group at a time from the sidecars."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -173,7 +186,7 @@ def _parquet(store: Store, units: Iterable[Unit], totals: _Totals) -> bytes:
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, schema, compression="zstd", store_schema=False) as writer:
         rows: list[dict[str, Any]] = []
-        for unit, sidecar in read_sidecars(store, units):
+        for unit, sidecar in sidecars():
             if sidecar is None:
                 raise DatasetError(f"{store.uri}: unit {unit.id} vanished while it was read")
             rows += manifest_rows(unit, sidecar)

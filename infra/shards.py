@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from infra.canon import canonical_json, first_difference, settings_hash, sha256_hex
-from infra.plan import SPLITS, Unit, plan_units, split_of
+from infra.plan import SPLITS, Unit, check_sample_key, plan_units, split_of
 from infra.storage import NotFoundError, Store
 from infra.tars import TarPacker, unpack_sample
 
@@ -201,7 +201,30 @@ def read_sidecar(store: Store, unit: Unit) -> dict[str, Any] | None:
     wanted = ("unit", "settings_hash", "settings", "shard", "rows", "failures", "seconds")
     if any(name not in sidecar for name in wanted):
         raise SidecarError(f"{where}: sidecar lacks fields; {fix}")
+    if not _well_formed(sidecar):
+        raise SidecarError(f"{where}: malformed sidecar; {fix}")
     return sidecar
+
+
+def _well_formed(sidecar: Mapping[str, Any]) -> bool:
+    """Whether the fields that are read have the types that are written."""
+    try:
+        for key in sidecar["unit"]["keys"]:
+            check_sample_key(key)
+        for row in sidecar["rows"]:
+            check_sample_key(row["key"])
+            numbers = [row["offset"], row["size"]]
+            if any(type(n) is not int for n in numbers) or type(row["sha256"]) is not str:
+                return False
+            if not all(isinstance(row[name], dict) for name in ("metrics", "attributes")):
+                return False
+        shard = sidecar["shard"]
+        if shard is None:
+            return not sidecar["rows"]
+        kinds = (type(shard["name"]), type(shard["size"]), type(shard["sha256"]))
+        return kinds == (str, int, str) and all(f["key"] for f in sidecar["failures"])
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def read_sidecars(

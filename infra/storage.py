@@ -9,10 +9,12 @@ files, read by boto3 itself; they are never in a URI, an error text or a pickle.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
 import shutil
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,7 +175,7 @@ class FileStore(Store):
         path = self._path(key)
         start, length = _range(offset, size)
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=_open_plain) as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
         except OSError as error:
@@ -195,7 +197,8 @@ class FileStore(Store):
     def get_file(self, key: str, path: str | os.PathLike[str]) -> None:
         source = self._path(key)
         try:
-            shutil.copyfile(source, path)
+            with open(source, "rb", opener=_open_plain) as inside, open(path, "wb") as file:
+                shutil.copyfileobj(inside, file, 1 << 20)
         except OSError as error:
             raise self._guard(error, source) from None
 
@@ -265,6 +268,16 @@ class FileStore(Store):
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)
+
+
+def _open_plain(path: str, flags: int) -> int:
+    """An opener that refuses pipes and devices: a read of one may never end."""
+    handle = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "is a folder" if stat.S_ISDIR(mode) else "is no plain file")
+    return handle
 
 
 def _range(offset: int | None, size: int | None) -> tuple[int, int | None]:

@@ -14,6 +14,7 @@ STAGES = {
     "train": "tri-planes -> base or upsampler diffusion (--stage base|upsampler)",
     "sample": "models -> new avatars",
     "report": "a run -> one self-contained report.html",
+    "dataset": "look at, verify, filter, merge and extend the shards of a run",
     "fit-one": "a folder of posed images (transforms.json) -> tri-plane, mesh, turntable",
     "export": "a tri-plane -> mesh (.glb .ply), film (.webp .mp4) or picture (.png)",
     "plan": "hours, bytes and money of a run on given machines (--preset paper --avatars 100000)",
@@ -24,6 +25,7 @@ def usage() -> str:
     lines = [
         "usage: rodin STAGE [--preset tiny|demo|single-gpu|paper] [--out URI] [--help]",
         "       rodin gallery [--seeds 0:48] [--out PNG] [--help]",
+        "       rodin dataset verify|ls|head|card|filter|merge|extend DATASET [--help]",
         "       rodin fit-one VIEWS --decoder RUN [--help]",
         "       rodin export TRIPLANE --out avatar.glb [--help]",
         "",

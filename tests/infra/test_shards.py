@@ -308,6 +308,26 @@ def test_hostile_tars_are_refused(data: bytes, words: str) -> None:
         tars.unpack_sample(data, "k")
 
 
+def test_the_fast_reader_reads_what_tarfile_reads(tmp_path: Path) -> None:
+    """And where a single byte differs, it either reads the same or leaves it to tarfile."""
+    packer = tars.TarPacker(tmp_path / "x.tar")
+    content = {"a": b"", "b.json": b"x" * 511, "c": b"y" * 513, "view000.webp": b"z" * 1024}
+    span = packer.add("k", content)
+    packer.close()
+    data = (tmp_path / "x.tar").read_bytes()[: span.size]
+    assert tars._own_members(data, "k") == tars._any_members(data, "k") == content
+    headers = [0, 512, 1536, 3072]
+    for at in (start + i for start in headers for i in range(512)):
+        for bit in (1, 0x40):
+            changed = bytearray(data)
+            changed[at] ^= bit
+            assert tars._own_members(bytes(changed), "k") == {}, at
+    for cut in (0, 100, 512, 1000, span.size - 1, span.size - 512):
+        assert tars._own_members(data[:cut], "k") == {} or cut % 512 == 0
+    assert tars._own_members(data, "other") == {}
+    assert tars._own_members(data + data, "k") == {}
+
+
 def test_member_that_claims_more_than_there_is() -> None:
     info = tarfile.TarInfo("k.a")
     info.size = 8 << 30
