@@ -88,7 +88,7 @@ EXPRESSIONS: dict[str, tuple[float, dict[str, float]]] = {
     "puffed cheeks": (1.5, {"cheekPuff": 0.65, "mouthPress": 0.30, "mouthPucker": 0.15}),
     "tongue out": (
         1.5,
-        {"tongueOut": 1.0, "jawOpen": 0.30, "mouthSmile": 0.30, "cheekSquint": 0.30},
+        {"tongueOut": 1.0, "jawOpen": 0.36, "mouthSmile": 0.30, "cheekSquint": 0.30},
     ),
     "eyes closed": (2.0, {"eyeBlink": 1.0, "eyeSquint": 0.20, "mouthSmile": 0.18}),
     "lip bite": (

@@ -28,6 +28,9 @@ _LOWER = ((0.54, 0.86, 0.30), (0.58, 0.86, 0.30), (0.66, 0.92, 0.38), (0.66, 0.8
 _UPPER_EDGE, _LOWER_EDGE, _OVERJET = -7.06, -6.98, 0.16
 _ROUND, _SQUARE = 0.5, 0.25  # exponents of the crowns' superquadrics
 _TURNS, _RINGS = 14, 9
+_TIP = (11.2, 13.94)  # cm, z of the template between which the tongue narrows to its tip
+_POINTED = 0.72  # how much
+_FURROW = 0.16  # cm, depth of the tongue's furrow
 _GUM, _TONGUE = (0.74, 0.40, 0.39), (0.74, 0.38, 0.38)  # sRGB
 _ENAMEL = np.array([0.935, 0.905, 0.840])  # sRGB of young teeth
 _YELLOW = np.array([0.86, 0.78, 0.62])
@@ -124,6 +127,20 @@ def _jaw(shaped: Shaped, part: str) -> np.ndarray:
     return np.linalg.lstsq(source, shaped.vertices[used], rcond=None)[0]
 
 
+def _tongue(shaped: Shaped) -> np.ndarray:
+    """The body's vertices (N, 3) m with a tongue that narrows to its tip and has a furrow."""
+    out = shaped.vertices.copy()
+    used = np.unique(shaped.quads["tongue"])
+    x, y, z = shaped.npos[used].T
+    right, up, _ = _jaw(shaped, "tongue")[:3]
+    near = np.clip((z - _TIP[0]) / (_TIP[1] - _TIP[0]), 0.0, 1.0)
+    narrow = np.sqrt(1.0 - _POINTED * near**2) - 1.0
+    middle = np.median(y[z > _TIP[0]])
+    furrow = _FURROW * np.exp(-((x / 0.45) ** 2)) * (y > middle - 0.3) * (1.0 - 0.6 * near)
+    out[used] += (narrow * x)[:, None] * right - furrow[:, None] * up
+    return out
+
+
 def build_mouth(spec: AvatarSpec, shaped: Shaped) -> list[bpy.types.Object]:
     """Teeth, gums and tongue, which move with the jaws."""
     rng = generator(spec.seed, "teeth")
@@ -145,7 +162,7 @@ def build_mouth(spec: AvatarSpec, shaped: Shaped) -> list[bpy.types.Object]:
             made = make_object(name, placed, quads, material=material)
             made.pass_index = LABELS["teeth" if name == part else "mouth"]
             out.append(made)
-    points, quads = subdivide(shaped.quads["tongue"], shaped.vertices)
+    points, quads = subdivide(shaped.quads["tongue"], _tongue(shaped))
     soft = plain_material("tongue", _TONGUE, 0.38, coat=0.35, subsurface=0.3, glow=0.05)
     tongue = make_object("tongue", points, quads, material=soft)
     tongue.pass_index = LABELS["tongue"]

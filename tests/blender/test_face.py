@@ -167,6 +167,19 @@ def test_people_cover_ages_sexes_builds_and_heads_turn() -> None:
     assert 10 < max(gaze) <= 18 and min(gaze) < -10
 
 
+def test_the_tongue_narrows_to_its_tip(body: Body) -> None:
+    shaped = body.shape(AvatarSpec(expression=make_expression("tongue out")))
+    used = np.unique(shaped.quads["tongue"])
+    z = shaped.npos[used, 2]
+    made = mouth._tongue(shaped)[used, 0]
+
+    def width(x: np.ndarray, low: float, high: float) -> float:
+        return float(np.ptp(x[(z > low) & (z < high)]))
+
+    assert width(made, 13.6, 14.0) < 0.75 * width(shaped.vertices[used, 0], 13.6, 14.0)
+    assert width(made, 8.0, 9.0) == pytest.approx(width(shaped.vertices[used, 0], 8.0, 9.0))
+
+
 def test_light_eyes_are_rare_in_dark_faces() -> None:
     person = Identity(african=0.0, asian=0.0, caucasian=1.0)
     light = ("grey", "blue", "green")
