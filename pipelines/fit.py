@@ -1,10 +1,14 @@
 """Stage fit: posed views -> tri-planes that one shared decoder renders.
 
 Input    OUT/views (pipelines.render), or --views URI of another run's views.
-Output   OUT/triplanes: decoder.safetensors, WebDataset shards, manifest.parquet, dataset.json, a
-         card, contact.png (held-out views: truth beside fit).
+Output   OUT/triplanes: decoder.safetensors, WebDataset shards, manifest.parquet (quality in the
+         metric_ columns), dataset.json, a card, contact.png (held-out views: truth beside fit),
+         quality.html and worst.png.
 Work     first the decoder, jointly with the planes of the first people (one task, checkpointed);
-         then one shard of people a unit, decoder frozen, by a Ray Data pool of workers.
+         then one shard of people a unit, decoder frozen, by a Ray Data pool of workers, whose views
+         other processes decode ahead; last, people whose PSNR is an outlier once more, for longer.
+Poison   a person whose views are damaged or cannot be fitted is recorded with the reason; the rest
+         of the shard goes on.
 Again    a second run goes on from the decoder's checkpoint and fits only the shards that have no
          sidecar; --retry-failed also takes those in which a person could not be fitted.
 """
@@ -12,7 +16,7 @@ Again    a second run goes on from the decoder's checkpoint and fits only the sh
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +25,17 @@ import numpy as np
 from infra import cluster
 from infra.canon import settings_hash
 from infra.checkpoint import load_checkpoint, save_checkpoint
-from infra.manifest import Dataset, finalize, open_dataset
-from infra.shards import (
-    Failure,
-    KeptSamples,
-    Packed,
-    Unit,
-    channel_stats,
-    commit_unit,
-    pending_units,
-    plan_units,
-)
+from infra.manifest import Dataset, finalize, manifest_rows, open_dataset
+from infra.shards import Unit, pending_units, plan_units, read_sidecars
 from infra.storage import Store, open_store
-from pipelines import models, pictures
+from pipelines import models, pictures, quality
 from pipelines.context import Context, open_context, ray_session, timed
+from pipelines.fit_worker import FitWorker, to_views
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
 from pipelines.settings import FitStage, RunSettings, as_dict
 from pipelines.stage import check_failures, first_samples, plan_line, worker_count
+from pipelines.throughput import Throughput
 from rodin import record
 
 DECODER = "decoder.safetensors"
@@ -47,12 +44,6 @@ DESCRIPTION = (
     "Tri-planes of synthetic people, fitted with one shared decoder (decoder.safetensors), with "
     "the portrait, a few posed views and the quality on views that the fit never saw."
 )
-
-
-def to_views(sample: record.ViewsSample) -> Any:
-    from rodin.views import Views
-
-    return Views(sample.rgba, sample.camera_to_world, sample.intrinsics, sample.depth)
 
 
 def decoder_identity(stage: FitStage, views: Dataset) -> dict[str, Any]:
@@ -141,93 +132,14 @@ def fit_identity(stage: FitStage, decoder: str, views: Dataset) -> dict[str, Any
         "engine": as_dict(stage.engine),
         "seed": stage.seed,
         "views_kept": stage.views_kept,
+        "features": stage.features,
+        "lpips": bool(stage.vgg_weights),
+        "outlier_psnr": stage.outlier_psnr,
+        "outlier_deviations": stage.outlier_deviations,
+        "refit_factor": stage.refit_factor,
         "decoder": decoder,
         "views": settings_hash(views.info["settings"]),
     }
-
-
-class FitWorker:
-    """One Ray actor: fits the people of a unit and commits the shard."""
-
-    def __init__(
-        self, out: str, views_uri: str, stage: FitStage, identity: dict[str, Any], threads: int
-    ) -> None:
-        import torch
-
-        torch.set_num_threads(threads)
-        self.store = open_store(out).child("triplanes")
-        self.views = open_dataset(open_store(views_uri))
-        self.stage, self.identity = stage, identity
-        self.decoder = models.load_decoder(self.store)
-
-    def person(self, key: str) -> Packed | Failure:
-        """A fitted person, or the reason why there is none."""
-        try:
-            views = record.decode_views(self.views.read(key))
-            return self.fitted(key, views)
-        except (record.RecordError, ValueError) as error:
-            return Failure(key, str(error), type(error).__name__)
-
-    def fitted(self, key: str, sample: record.ViewsSample) -> Packed:
-        from rodin.fit import fit_planes
-
-        views = to_views(sample)
-        result = fit_planes(
-            views, self.decoder, self.stage.engine, seed=self.stage.seed + int(key) % 2**31
-        )
-        planes = result.planes.numpy().astype(np.float16)
-        self.store.write(f"previews/{key}.png", self.preview(views, planes))
-        count = min(self.stage.views_kept, len(views))
-        kept = np.linspace(0, len(views), count, endpoint=False).astype(int)  # round the head
-        meta = {
-            **{name: sample.meta[name] for name in ("seed", "attributes", "caption", "licence")},
-            "decoder": self.identity["decoder"],
-            "settings": settings_hash(self.identity),
-            "metrics": result.metrics,
-        }
-        packed = record.TriplaneSample(
-            key=key,
-            meta=meta,
-            triplane=planes,
-            portrait=sample.rgba[0],
-            rgba=sample.rgba[kept],
-            camera_to_world=sample.camera_to_world[kept],
-            intrinsics=sample.intrinsics[kept],
-        )
-        return Packed(
-            key,
-            record.encode(packed),
-            metrics=result.metrics,
-            attributes=sample.meta["attributes"],
-            stats=channel_stats(planes),
-        )
-
-    def preview(self, views: Any, planes: np.ndarray) -> bytes:
-        """Held-out views: truth, then the stored (half precision) planes, side by side."""
-        import torch
-
-        from rodin.render import render_image
-
-        _, held_out = views.split(self.stage.engine.held_out)
-        row = []
-        matrices, intrinsics = held_out.cameras()
-        for i in range(min(2, len(held_out))):
-            height, width = held_out.rgba.shape[1:3]
-            image = render_image(
-                torch.from_numpy(planes.astype(np.float32)),
-                self.decoder,
-                matrices[i],
-                intrinsics[i],
-                height,
-                width,
-            )
-            row += [held_out.rgba[i], image.rgb.numpy()]
-        return pictures.png(pictures.grid([row]))
-
-    def __call__(self, unit: Unit) -> dict[str, Any]:
-        kept = KeptSamples(self.store, unit, self.identity)
-        people = (kept.get(key) or self.person(key) for key in unit.keys)
-        return commit_unit(self.store, unit, people, settings=self.identity)
 
 
 def contact_sheet(store: Store, units: Sequence[Unit], identity: dict[str, Any]) -> bytes:
@@ -235,7 +147,8 @@ def contact_sheet(store: Store, units: Sequence[Unit], identity: dict[str, Any])
     shown, labels = [], []
     for unit, packed in first_samples(store, units, identity, SHEET_PEOPLE):
         strip = pictures.from_png(store.read(f"previews/{packed.key}.png"))
-        shown.append(list(np.split(strip, strip.shape[1] // strip.shape[0], axis=1)))
+        tiles = np.split(strip, strip.shape[1] // strip.shape[0], axis=1)
+        shown.append([tile for i, tile in enumerate(tiles) if i % 3 < 2])  # without error maps
         score = f"{packed.metrics['psnr']:.2f} dB"
         labels.append(f"{int(packed.key)} {unit.split}: truth | fit, {score}")
     return pictures.png(pictures.grid(shown, labels, across=2))
@@ -247,19 +160,66 @@ def units_of(stage: FitStage, views: Dataset) -> list[Unit]:
 
 
 def work(
-    context: Context, todo: Sequence[Unit], views: Dataset, identity: dict[str, Any]
+    context: Context,
+    todo: Sequence[Unit],
+    views: Dataset,
+    identity: dict[str, Any],
+    refit: Mapping[str, Sequence[str]] | None = None,
+    limit: float = 0.0,
 ) -> Iterator[dict[str, Any]]:
-    resources = context.settings.resources
+    resources, stage = context.settings.resources, context.settings.fit
     threads = max(1, int(resources.cpus_per_worker))
     yield from cluster.run_units(
         todo,
         FitWorker,
-        (context.out, views.store.uri, context.settings.fit, identity, threads),
+        (context.out, views.store.uri, stage, identity, threads, refit, limit),
         actors=min(worker_count(context), len(todo)),
         cpus_per_actor=resources.cpus_per_worker,
         gpus_per_actor=resources.gpus_per_fit,
-        name="fit",
+        name="fit again" if refit else "fit",
     )
+
+
+def measured_rows(store: Store, units: Sequence[Unit]) -> list[dict[str, Any]]:
+    """Key, unit and metrics of every fitted person, from the sidecars."""
+    return [
+        {name: value for name, value in row.items() if name == "key" or name.startswith("metric_")}
+        | {"unit": unit.id}
+        for unit, sidecar in read_sidecars(store, units)
+        if sidecar is not None
+        for row in manifest_rows(unit, sidecar)
+    ]
+
+
+def to_refit(stage: FitStage, rows: Sequence[dict[str, Any]]) -> tuple[dict[str, list[str]], float]:
+    """(unit id -> people to fit a second time, the PSNR that they fell short of).
+
+    The limit comes from the first fits alone, so that a run that was stopped in between goes on
+    with the same one.
+    """
+    first = [row.get("metric_psnr_first", row["metric_psnr"]) for row in rows]
+    limit = quality.poor_limit(first, low=stage.outlier_psnr, deviations=stage.outlier_deviations)
+    found: dict[str, list[str]] = {}
+    for row, psnr in zip(rows, first, strict=True):
+        if psnr < limit and not row["metric_refits"]:
+            found.setdefault(row["unit"], []).append(row["key"])
+    return found, limit
+
+
+def quality_files(store: Store, rows: Sequence[dict[str, Any]], limit: float) -> dict[str, bytes]:
+    """quality.html and worst.png: the worst people's held-out views, truth | fit | error."""
+    shown = []
+    for row in quality.worst(rows):
+        again = ", fitted twice" if row["metric_refits"] else ""
+        text = f"{row['key']}: {row['metric_psnr']:.2f} dB{again} (truth | fit | error, twice)"
+        shown.append((text, store.read(f"previews/{row['key']}.png")))
+    strips = [[pictures.from_png(data)] for _, data in shown]
+    tiles = [np.split(strip, strip.shape[1] // strip.shape[0], axis=1) for [strip] in strips]
+    facts = {"A second fit is due under": f"{limit:.1f} dB"}
+    return {
+        "quality.html": quality.page(rows, shown, facts).encode(),
+        "worst.png": quality.sheet(tiles, [text for text, _ in shown]),
+    }
 
 
 def plan(context: Context, views: Dataset) -> tuple[list[Unit], list[Unit], bool]:
@@ -293,13 +253,21 @@ def launch(options: Options, settings: RunSettings) -> None:
     context.explain()
     with timed() as seconds, context.tracked("fit", as_dict(stage)) as tracking:
         tracking.log_dataset("views", views.digest, views.store.uri)
+        speed = Throughput(tracking)
         with ray_session(context):
             identity = fit_identity(stage, make_decoder(context, views), views)
             _, todo, _ = plan(context, views)
-            for count, _ in enumerate(work(context, todo, views, identity) if todo else (), 1):
-                tracking.log_metrics({"shards_done": count}, step=count)
-        sheet = contact_sheet(store, units, identity)
-        store.write("contact.png", sheet)
+            speed.take(work(context, todo, views, identity) if todo else ())
+            again, limit = to_refit(stage, measured_rows(store, units))
+            if again:
+                poor = [unit for unit in units if unit.id in again]
+                print(f"fit: {sum(map(len, again.values()))} people under {limit:.1f} dB")
+                speed.take(work(context, poor, views, identity, again, limit), again=True)
+        rows = measured_rows(store, units)
+        files = {"contact.png": contact_sheet(store, units, identity)}
+        files |= quality_files(store, rows, limit) if rows else {}
+        for name, data in files.items():
+            store.write(name, data)
         info = finalize(
             store,
             dataset="triplanes",
@@ -315,15 +283,24 @@ def launch(options: Options, settings: RunSettings) -> None:
             description=DESCRIPTION,
         )
         check_failures("fit", info, stage.max_failures)
-        rows = list(open_dataset(store).rows())
-        psnr = float(np.mean([row["metric_psnr"] for row in rows]))
-        tracking.log_metrics({"held_out_psnr": psnr}, step=len(rows))
-        tracking.log_artifact(sheet, "contact.png")
+        scores = {f"held_out_{item['metric']}": item["mean"] for item in quality.summary(rows)}
+        tracking.log_metrics(scores, step=len(rows))
+        for name, data in files.items():
+            tracking.log_artifact(data, name)
         tracking.log_artifact(store.read(DECODER), DECODER)
+    psnr = scores.get("held_out_psnr", float("nan"))
+    if speed.line():
+        print(f"fit: {speed.line()}")
+    print(
+        f"fit: mean held-out PSNR {psnr:.2f} dB over {len(rows)} people; {store.uri}/quality.html"
+    )
     people = sum(len(unit.keys) for unit in todo)
-    print(f"fit: mean held-out PSNR {psnr:.2f} dB over {len(rows)} people")
     context.note(
-        "fit", seconds[0], did=f"{people} people, mean held-out PSNR {psnr:.2f} dB", psnr=psnr
+        "fit",
+        seconds[0],
+        did=f"{people} people, mean held-out PSNR {psnr:.2f} dB",
+        psnr=psnr,
+        **speed.facts(),
     )
 
 

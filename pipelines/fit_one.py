@@ -94,7 +94,7 @@ def write(
     write_file(store, DECODER, decoder.save)
     _, held_out = views.split(args.engine.held_out)
     row = quality.strips(planes, decoder, held_out, count=4)
-    store.write("sheet.png", quality.sheet([row], [f"held-out PSNR {quality.psnr_text(row)}"]))
+    store.write("sheet.png", quality.sheet_of(row))
     write_file(store, "turntable.webp", lambda path: export.turntable(
         planes, decoder, path, count=args.frames, size=views.rgba.shape[1],
         seconds=args.frames / 12,

@@ -19,6 +19,7 @@ from rodin.render import render_image
 from rodin.views import Views
 
 WORST = 10  # avatars on the page
+MIN_AVATARS = 8  # fewer have no usual quality
 ERROR_SCALE = 4.0  # an error of a quarter of the range is the end of the error map's colours
 HIGHER_IS_WORSE = ("features", "lpips", "depth_error")
 
@@ -46,16 +47,20 @@ def strips(
 
 
 def error_map(truth: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """(H, W, 3): mean absolute error over the channels, black through red and yellow to white."""
+    """(H, W, 3): mean absolute error over the channels, white through yellow and red to black."""
     error = np.clip(np.abs(truth - fit).mean(-1) * ERROR_SCALE, 0, 1)
-    return np.clip(3 * error[..., None] - np.arange(3), 0, 1)
+    return 1 - np.clip(3 * error[..., None] - np.array([2, 1, 0]), 0, 1)
 
 
-def psnr_text(row: Sequence[np.ndarray]) -> str:
-    """PSNR of each pair of a row of `strips`, in words."""
-    pairs = zip(row[::3], row[1::3], strict=True)
-    values = [metrics.psnr(torch.as_tensor(fit), torch.as_tensor(truth)) for truth, fit in pairs]
-    return ", ".join(f"{float(value):.1f}" for value in values) + " dB"
+def sheet_of(row: Sequence[np.ndarray]) -> bytes:
+    """PNG of one avatar's `strips`, a view a tile with its PSNR, for people to look at."""
+    views = [row[i : i + 3] for i in range(0, len(row), 3)]
+    labels = []
+    for truth, fit, _ in views:
+        value = float(metrics.psnr(torch.as_tensor(fit), torch.as_tensor(truth)))
+        labels.append(f"held out: truth | fit | error, {value:.1f} dB")
+    side = max(256, row[0].shape[0])
+    return pictures.png(pictures.grid(views, labels, tile=side, across=2))
 
 
 def sheet(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], *, across: int = 1) -> bytes:
@@ -63,26 +68,23 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], *, across
     return pictures.png(pictures.grid(rows, labels, across=across))
 
 
-def robust_z(values: Sequence[float]) -> np.ndarray:
-    """How far each value is from the median, in robust standard deviations (1.4826 MAD).
+def poor_limit(psnr: Sequence[float], *, low: float, deviations: float) -> float:
+    """The PSNR (dB) under which an avatar counts as badly fitted: `low`, or `deviations` robust
+    standard deviations (1.4826 MAD, at least 0.5 dB) under the median, whichever is higher.
 
-    The spread is at least 2 % of the median, so that equal values have no outliers.
+    The second rule needs MIN_AVATARS to say what is usual.
     """
-    data = np.asarray(values, np.float64)
-    median = np.median(data)
-    spread = 1.4826 * np.median(np.abs(data - median))
-    return (data - median) / max(spread, 0.02 * abs(median), 1e-9)
-
-
-def outliers(psnr: Sequence[float], *, low: float, deviations: float) -> list[bool]:
-    """Which avatars count as badly fitted: PSNR (dB) under `low`, or so many robust standard
-    deviations under the median of all."""
-    z = robust_z(psnr) if len(psnr) else np.zeros(0)
-    return [value < low or z[i] < -deviations for i, value in enumerate(psnr)]
+    if len(psnr) < MIN_AVATARS:
+        return low
+    median = float(np.median(psnr))
+    spread = 1.4826 * float(np.median(np.abs(np.asarray(psnr) - median)))
+    return max(low, median - deviations * max(spread, 0.5))
 
 
 def metric_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return sorted({name for row in rows for name in row if name.startswith("metric_")})
+    hidden = ("metric_outlier", "metric_refits", "metric_psnr_first")
+    found = {name for row in rows for name in row if name.startswith("metric_")}
+    return sorted(found.difference(hidden))
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -141,7 +143,7 @@ def page(
         facts=facts,
         count=len(rows),
         table=summary(rows),
-        flagged=[row for row in rows if row.get("outlier")],
+        flagged=[row for row in rows if row.get("metric_outlier")],
         histogram=inline
         + base64.b64encode(histogram([row["metric_psnr"] for row in rows])).decode(),
         shown=[(text, inline + base64.b64encode(data).decode()) for text, data in shown],

@@ -81,10 +81,20 @@ class FitStage:
     views_kept: int = 6  # views stored with each tri-plane, for image-level losses
     shard_size: int = 4  # tri-planes a shard
     max_failures: float = 0.05  # share of people that may fail to fit before the stage fails
+    batch: int = 1  # people that a worker fits at once; on a GPU, as many as fill it
+    prefetch: int = 2  # people whose views are decoded ahead, in processes of their own; 0: none
+    features: bool = True  # measure the perceptual distance too, by a small network that is offline
+    vgg_weights: str = ""  # torchvision's vgg16 file: measure LPIPS in its place
+    outlier_psnr: float = 15.0  # dB; a person under it is fitted a second time, for longer
+    outlier_deviations: float = 4.0  # so is one so many robust standard deviations under the median
+    refit_factor: float = 3.0  # how much longer
     engine: FitSettings = field(default_factory=FitSettings)
 
     def __post_init__(self) -> None:
-        positive(self, "subjects", "views_kept", "shard_size")
+        positive(self, "subjects", "views_kept", "shard_size", "batch", "outlier_deviations")
+        positive(self, "refit_factor")
+        if self.prefetch < 0:
+            raise ValueError(f"prefetch={self.prefetch}: use 0 or more")
 
 
 @dataclass(frozen=True)

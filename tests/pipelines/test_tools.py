@@ -65,7 +65,7 @@ def test_fit_one_leaves_all_files(fitted: Path, capsys: pytest.CaptureFixture[st
     with Image.open(fitted / "turntable.webp") as film:
         assert film.n_frames == 3 and film.size == (SIZE, SIZE)
     with Image.open(fitted / "sheet.png") as sheet:
-        assert sheet.width == 2 * 3 * SIZE  # two held-out views: truth, fit, error
+        assert sheet.width == 2 * 3 * 256  # two held-out views: truth, fit, error
 
 
 def test_fit_one_with_a_given_decoder(

@@ -1,0 +1,252 @@
+"""What a fitting worker does with a shard: views decoded ahead, people fitted, measured, packed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from infra.canon import settings_hash
+from infra.manifest import Dataset, DatasetError, open_dataset
+from infra.shards import (
+    Failure,
+    KeptSamples,
+    Packed,
+    Unit,
+    channel_stats,
+    commit_unit,
+    read_sidecar,
+)
+from infra.storage import open_store
+from pipelines import models, quality
+from pipelines.settings import FitStage
+from rodin import record
+
+META = ("seed", "attributes", "caption", "licence")  # of the views, kept with the planes
+PREVIEW_VIEWS = 2
+
+
+def decode(views: Dataset, row: dict[str, Any]) -> record.ViewsSample | Failure:
+    """The views of one person; a damaged sample is the person's failure, not the shard's."""
+    try:
+        return record.decode_views(views.read_row(row))
+    except (record.RecordError, DatasetError) as error:
+        return Failure(row["key"], str(error), type(error).__name__)
+
+
+def to_views(sample: record.ViewsSample) -> Any:
+    from rodin.views import Views
+
+    return Views(sample.rgba, sample.camera_to_world, sample.intrinsics, sample.depth)
+
+
+def seed_of(key: str) -> int:
+    """A key's own seed: its number where it is one."""
+    if key.isdecimal():
+        return int(key) % 2**31
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 2**31
+
+
+def decoded(
+    views: Dataset, keys: Sequence[str], ahead: int
+) -> Iterator[record.ViewsSample | Failure]:
+    """The views of `keys` in order, up to `ahead` of them decoded before they are asked for.
+
+    Decoding is a Ray task: another process of this node, or of one that is free, so that it costs
+    the fitting device no time. The tasks hold no CPU slot, because the workers may hold all of
+    them; how many run at once is bounded by `ahead`, and so is the memory.
+    """
+    if not ahead:
+        yield from (decode(views, views.row(key)) for key in keys)
+        return
+    import ray
+
+    task = ray.remote(num_cpus=0, max_retries=3)(decode)
+    source = ray.put(views)
+    waiting: deque[Any] = deque()
+    todo = iter(keys)
+    for _ in keys:
+        while len(waiting) <= ahead and (key := next(todo, None)) is not None:
+            waiting.append(task.remote(source, views.row(key)))
+        yield ray.get(waiting.popleft())
+
+
+class FitWorker:
+    """One Ray actor: fits the people of a unit and commits the shard.
+
+    With `refit` (unit id -> keys) it fits these people again, for longer, keeps the better of the
+    two fits, and marks those that stay under `limit` dB.
+    """
+
+    def __init__(
+        self,
+        out: str,
+        views_uri: str,
+        stage: FitStage,
+        identity: dict[str, Any],
+        threads: int,
+        refit: Mapping[str, Sequence[str]] | None = None,
+        limit: float = 0.0,
+    ) -> None:
+        import torch
+
+        from rodin import perceptual
+
+        torch.set_num_threads(threads)
+        # Decoded views come from shared memory and are only read.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        self.store = open_store(out).child("triplanes")
+        self.views = open_dataset(open_store(views_uri))
+        self.stage, self.identity = stage, identity
+        self.refit, self.limit = refit or {}, limit
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.decoder = models.load_decoder(self.store).to(self.device)
+        measured = stage.features or stage.vgg_weights
+        self.features = perceptual.load(stage.vgg_weights or None) if measured else None
+        self.work = self.waited = 0.0
+        self.ended: float | None = None
+
+    def __call__(self, unit: Unit) -> dict[str, Any]:
+        begin = time.perf_counter()
+        idle = 0.0 if self.ended is None else begin - self.ended
+        self.work = self.waited = 0.0
+        before = read_sidecar(self.store, unit)
+        kept = KeptSamples(self.store, unit, self.identity)
+        again = set(self.refit.get(unit.id, ()))
+        done = commit_unit(self.store, unit, self.people(unit, kept, again), settings=self.identity)
+        after = read_sidecar(self.store, unit)
+        old, new = ((found or {}).get("shard") or {} for found in (before, after))
+        if old and new and old["name"] != new["name"]:
+            self.store.delete(old["name"])
+        self.ended = time.perf_counter()
+        times = {"work": self.work, "waited": self.waited, "idle": idle}
+        return {**done, "seconds": self.ended - begin, **times}
+
+    def people(self, unit: Unit, kept: KeptSamples, again: set[str]) -> Iterator[Packed | Failure]:
+        """Everyone of the unit, in order: kept from before, or fitted in batches."""
+        old = {key for key in unit.keys if key not in again and kept.get(key) is not None}
+        todo = [key for key in unit.keys if key not in old]
+        ahead = self.stage.prefetch + self.stage.batch - 1 if self.stage.prefetch else 0
+        samples = decoded(self.views, todo, ahead)
+        ready: dict[str, Packed | Failure] = {}
+        for key in unit.keys:
+            if key in old:
+                found = kept.get(key)
+                assert found is not None
+                yield found
+                continue
+            if key not in ready:
+                start = todo.index(key)
+                batch = todo[start : start + self.stage.batch]
+                ready |= self.group(batch, samples, kept, again)
+            yield ready.pop(key)
+
+    def group(
+        self,
+        keys: Sequence[str],
+        samples: Iterator[record.ViewsSample | Failure],
+        kept: KeptSamples,
+        again: set[str],
+    ) -> dict[str, Packed | Failure]:
+        """A batch of people; a refit is compared with the fit before."""
+        begin = time.perf_counter()
+        batch = [next(samples) for _ in keys]
+        self.waited += time.perf_counter() - begin
+        out: dict[str, Packed | Failure] = {}
+        good = [item for item in batch if isinstance(item, record.ViewsSample)]
+        out |= {item.key: item for item in batch if isinstance(item, Failure)}
+        begin = time.perf_counter()
+        for long in (False, True):
+            part = [item for item in good if (item.key in again) == long]
+            for sample, fit in zip(part, self.fit(part, long), strict=True):
+                out[sample.key] = fit
+        self.work += time.perf_counter() - begin
+        for key in again.intersection(keys):
+            before = kept.get(key)
+            if before is not None:
+                out[key] = better(before, out[key], self.limit)
+        return out
+
+    def fit(self, samples: list[record.ViewsSample], long: bool) -> list[Packed | Failure]:
+        from rodin.fit import fit_many
+
+        if not samples:
+            return []
+        engine = self.stage.engine
+        if long:
+            steps = round(engine.steps * self.stage.refit_factor)
+            engine = dataclasses.replace(engine, steps=steps)
+        seeds = [self.stage.seed + int(long) + seed_of(sample.key) for sample in samples]
+        views = [to_views(sample) for sample in samples]
+        results = fit_many(views, self.decoder, engine, seeds=seeds)
+        return [
+            Failure(sample.key, str(result), type(result).__name__)
+            if isinstance(result, ValueError)
+            else self.packed(sample, item, result)
+            for sample, item, result in zip(samples, views, results, strict=True)
+        ]
+
+    def packed(self, sample: record.ViewsSample, views: Any, result: Any) -> Packed:
+        """The sample as it is stored; its metrics are of the stored planes, in half precision."""
+        import torch
+
+        from rodin.fit import evaluate
+
+        key, engine = sample.key, self.stage.engine
+        planes = result.planes.cpu().numpy().astype(np.float16)
+        stored = torch.from_numpy(planes.astype(np.float32)).to(self.device)
+        _, held_out = views.split(engine.held_out)
+        metrics = result.metrics | evaluate(
+            stored, self.decoder, held_out, samples=engine.render_samples, features=self.features
+        )
+        if self.stage.vgg_weights:
+            metrics["lpips"] = metrics.pop("features")
+        metrics |= {"outlier": 0.0, "refits": 0.0}
+        row = quality.strips(
+            stored, self.decoder, held_out, count=PREVIEW_VIEWS, samples=engine.render_samples
+        )
+        self.store.write(f"previews/{key}.png", quality.sheet([row], []))
+        count = min(self.stage.views_kept, len(views))
+        chosen = np.linspace(0, len(views), count, endpoint=False).astype(int)  # round the head
+        meta = {
+            **{name: sample.meta[name] for name in META if name in sample.meta},
+            "decoder": self.identity["decoder"],
+            "settings": settings_hash(self.identity),
+            "metrics": metrics,
+        }
+        packed = record.TriplaneSample(
+            key=key,
+            meta=meta,
+            triplane=planes,
+            portrait=sample.rgba[0],
+            rgba=sample.rgba[chosen],
+            camera_to_world=sample.camera_to_world[chosen],
+            intrinsics=sample.intrinsics[chosen],
+        )
+        return Packed(
+            key,
+            record.encode(packed),
+            metrics=metrics,
+            attributes=sample.meta.get("attributes", {}),
+            stats=channel_stats(planes),
+        )
+
+
+def better(before: Packed, after: Packed | Failure, limit: float) -> Packed:
+    """The better of two fits of a person, marked: refits, psnr_first, and outlier when its PSNR
+    stays under `limit` dB."""
+    first = before.metrics["psnr"]
+    second = -np.inf if isinstance(after, Failure) else after.metrics["psnr"]
+    best = after if isinstance(after, Packed) and second > first else before
+    marks = {"refits": 1.0, "psnr_first": first, "outlier": float(max(first, second) < limit)}
+    metrics = {**best.metrics, **marks}
+    meta = json.loads(best.members["meta.json"])
+    members = {**best.members, "meta.json": models.canonical_json({**meta, "metrics": metrics})}
+    return dataclasses.replace(best, members=members, metrics=metrics)
