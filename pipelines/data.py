@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from infra.manifest import Dataset as Shards
 from rodin import record
@@ -92,6 +92,14 @@ def tensors(sample: record.TriplaneSample) -> dict[str, torch.Tensor]:
         "camera_to_world": torch.from_numpy(sample.camera_to_world.astype(np.float32)),
         "intrinsics": torch.from_numpy(sample.intrinsics.astype(np.float32)),
     }
+
+
+def held_out(shards: Shards, count: int) -> dict[str, torch.Tensor] | None:
+    """The first `count` held-out samples as a batch; None where the data set has none."""
+    if not shards.keys("val"):
+        return None
+    samples = TriplaneSamples(shards, "val")
+    return default_collate([samples[i] for i in range(min(count, len(samples)))])
 
 
 def batches(

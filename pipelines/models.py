@@ -12,23 +12,30 @@ import torch
 
 from infra.canon import canonical_json, first_difference
 from infra.storage import NotFoundError, Store
-from pipelines.settings import BaseStage, UpsamplerStage, as_dict
+from pipelines.settings import BaseStage, RefinerStage, TrainStage, UpsamplerStage, as_dict
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.base import BaseSystem
 from rodin.diffusion.upsampler import UpsamplerSystem
+from rodin.refiner import RefinerSystem
 
 MODEL_VERSION = 1
-STAGES = ("base", "upsampler")
+STAGES = ("base", "upsampler")  # what sampling needs
+KINDS: dict[str, type[TrainStage]] = {
+    "base": BaseStage,
+    "upsampler": UpsamplerStage,
+    "refiner": RefinerStage,
+}
 
 
 class ModelError(ValueError):
     """A model is missing, unfinished or of another version; one line with the fix."""
 
 
-def identity(stage: BaseStage | UpsamplerStage, lineage: Mapping[str, Any]) -> dict[str, Any]:
+def identity(stage: TrainStage, lineage: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a trained model: its settings and the data it saw. Intervals do not count."""
     settings = as_dict(stage)
-    del settings["log_every"], settings["checkpoint_every"]
+    for name in ("log_every", "checkpoint_every", "val_every", "val_samples"):
+        del settings[name]
     return {"settings": settings, "data": dict(lineage)}
 
 
@@ -56,16 +63,18 @@ def load_decoder(store: Store, name: str = "decoder.safetensors") -> TriplaneDec
 
 
 def build(
-    stage: BaseStage | UpsamplerStage,
+    stage: TrainStage,
     mean: torch.Tensor,
     std: torch.Tensor,
     decoder: TriplaneDecoder,
-) -> BaseSystem | UpsamplerSystem:
+) -> BaseSystem | UpsamplerSystem | RefinerSystem:
     """The untrained system of a stage; its weights follow the stage's seed."""
     torch.manual_seed(stage.seed)
     if isinstance(stage, BaseStage):
         return BaseSystem(stage.model, mean, std)
-    return UpsamplerSystem(stage.model, mean, std, decoder)
+    if isinstance(stage, UpsamplerStage):
+        return UpsamplerSystem(stage.model, mean, std, decoder)
+    return RefinerSystem(stage.model, decoder)
 
 
 def save_model(
@@ -112,8 +121,7 @@ def load_system(out: Store, name: str, decoder: TriplaneDecoder, device: str) ->
             f"{store.uri} was trained on planes of decoder {trained_with[:12]}, the tri-planes have"
             f" {decoder.digest()[:12]}; use the decoder that belongs to it, or train again"
         )
-    kind: Any = BaseStage if name == "base" else UpsamplerStage
-    stage = TypeAdapter(kind).validate_python(meta["identity"]["settings"])
+    stage: TrainStage = TypeAdapter(KINDS[name]).validate_python(meta["identity"]["settings"])
     channels = decoder.config.channels
     # The statistics of the planes are part of the weights.
     system = build(stage, torch.zeros(channels), torch.ones(channels), decoder)

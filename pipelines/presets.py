@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipelines.settings import (
     BaseStage,
     FitStage,
+    RefinerStage,
     RenderStage,
     Resources,
     RunSettings,
@@ -20,7 +21,9 @@ from rodin.diffusion.upsampler import PatchSettings, UpsamplerSettings
 from rodin.fit import FitSettings
 from rodin.generate import GenerateSettings
 from rodin.nn.encoder import EncoderSettings
+from rodin.nn.refiner import RefinerNetSettings
 from rodin.nn.unet import UNetSettings
+from rodin.refiner import RefinerSettings
 from rodin.training import TrainSettings
 
 # A test: every stage for real, minutes on two cores. Its avatars are not worth looking at.
@@ -56,6 +59,7 @@ TINY = RunSettings(
     base=BaseStage(
         log_every=16,
         checkpoint_every=32,
+        val_every=32,
         model=BaseSettings(
             size=16,
             unet=UNetSettings(
@@ -77,6 +81,7 @@ TINY = RunSettings(
     upsampler=UpsamplerStage(
         log_every=8,
         checkpoint_every=16,
+        val_every=16,
         model=UpsamplerSettings(
             size=32,
             low_size=16,
@@ -92,6 +97,18 @@ TINY = RunSettings(
                 strength_input=True,
             ),
             patch=PatchSettings(size=16, samples=24),
+        ),
+        train=TrainSettings(
+            total_samples=32, batch_size=2, learning_rate=1e-3, warmup_samples=4, ema_halflife=16.0
+        ),
+    ),
+    refiner=RefinerStage(
+        log_every=8,
+        checkpoint_every=16,
+        val_every=16,
+        model=RefinerSettings(
+            net=RefinerNetSettings(width=16, blocks=1),
+            patch=PatchSettings(size=32, samples=24, occupancy=32),
         ),
         train=TrainSettings(
             total_samples=32, batch_size=2, learning_rate=1e-3, warmup_samples=4, ema_halflife=16.0
@@ -118,6 +135,7 @@ DEMO = RunSettings(
     base=BaseStage(
         log_every=160,
         checkpoint_every=1600,
+        val_every=1600,
         model=BaseSettings(
             size=32,
             # x0 where the paper has eps: folding 4 x 4 texels makes a small network fast, and too
@@ -153,6 +171,7 @@ DEMO = RunSettings(
     upsampler=UpsamplerStage(
         log_every=40,
         checkpoint_every=200,
+        val_every=200,
         model=UpsamplerSettings(
             size=64,
             low_size=32,
@@ -174,6 +193,24 @@ DEMO = RunSettings(
         ),
         train=TrainSettings(
             total_samples=1000,
+            batch_size=4,
+            learning_rate=1e-3,
+            beta2=0.99,
+            warmup_samples=80,
+            decay="cosine",
+            ema_halflife=200.0,
+        ),
+    ),
+    refiner=RefinerStage(
+        log_every=40,
+        checkpoint_every=200,
+        val_every=200,
+        model=RefinerSettings(
+            net=RefinerNetSettings(width=32, blocks=4),
+            patch=PatchSettings(size=64, samples=48),
+        ),
+        train=TrainSettings(
+            total_samples=1600,
             batch_size=4,
             learning_rate=1e-3,
             beta2=0.99,
@@ -212,6 +249,7 @@ SINGLE_GPU = RunSettings(
     base=BaseStage(
         log_every=3200,
         checkpoint_every=64_000,
+        val_every=64_000,
         model=BaseSettings(
             size=64,
             unet=UNetSettings(
@@ -225,6 +263,7 @@ SINGLE_GPU = RunSettings(
     upsampler=UpsamplerStage(
         log_every=1600,
         checkpoint_every=32_000,
+        val_every=32_000,
         model=UpsamplerSettings(
             size=128,
             low_size=64,
@@ -241,6 +280,14 @@ SINGLE_GPU = RunSettings(
         ),
         train=TrainSettings(
             total_samples=800_000, batch_size=16, learning_rate=1e-4, warmup_samples=16_000
+        ),
+    ),
+    refiner=RefinerStage(
+        log_every=1600,
+        checkpoint_every=32_000,
+        val_every=32_000,
+        train=TrainSettings(
+            total_samples=400_000, batch_size=16, learning_rate=2e-4, warmup_samples=16_000
         ),
     ),
     sample=SampleStage(count=16, portraits=16, size=256),
@@ -275,8 +322,18 @@ PAPER = RunSettings(
             render_samples=256,
         ),
     ),
-    base=BaseStage(log_every=4_800, checkpoint_every=240_000),
-    upsampler=UpsamplerStage(log_every=4_800, checkpoint_every=240_000),
+    base=BaseStage(log_every=4_800, checkpoint_every=240_000, val_every=240_000),
+    upsampler=UpsamplerStage(log_every=4_800, checkpoint_every=240_000, val_every=240_000),
+    refiner=RefinerStage(
+        log_every=4_800,
+        checkpoint_every=240_000,
+        val_every=240_000,
+        model=RefinerSettings(
+            net=RefinerNetSettings(factor=4, blocks=16),
+            patch=PatchSettings(size=256, samples=128),
+            adversarial_weight=0.01,
+        ),
+    ),
     sample=SampleStage(count=64, portraits=64, size=512, render_samples=256),
     resources=Resources(
         gpus_per_fit=1.0, workers=64, cpus_per_worker=4.0, train_workers=16, train_on_gpu=True

@@ -12,6 +12,7 @@ from rodin.diffusion.base import BaseSettings
 from rodin.diffusion.upsampler import UpsamplerSettings
 from rodin.fit import FitSettings
 from rodin.generate import GenerateSettings
+from rodin.refiner import RefinerSettings
 from rodin.training import TrainSettings
 
 # The rigs of `blender.light_rigs`, which this package must not import; a test compares them.
@@ -26,14 +27,14 @@ def positive(owner: object, *names: str) -> None:
             raise ValueError(f"{name}={value}: must be above 0")
 
 
-def check_intervals(stage: BaseStage | UpsamplerStage) -> None:
+def check_intervals(stage: TrainStage) -> None:
     """A resumed curve equals an undisturbed one only where points end at checkpoints too."""
-    positive(stage, "log_every", "checkpoint_every")
-    if stage.checkpoint_every % stage.log_every:
-        raise ValueError(
-            f"checkpoint_every={stage.checkpoint_every}: must be a multiple of"
-            f" log_every={stage.log_every}"
-        )
+    positive(stage, "log_every", "checkpoint_every", "val_samples")
+    for name in ("checkpoint_every", "val_every"):
+        if getattr(stage, name) < 0 or getattr(stage, name) % stage.log_every:
+            raise ValueError(
+                f"{name}={getattr(stage, name)}: must be a multiple of log_every={stage.log_every}"
+            )
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class BaseStage:
     seed: int = 0  # of weights, data order, noise
     log_every: int = 400  # samples between two points of a curve
     checkpoint_every: int = 4_000  # samples between two checkpoints: what a kill loses at most
+    val_every: int = 4_000  # samples between two losses of held-out people; 0 = never
+    val_samples: int = 8  # held-out people that they are measured on, at most
     model: BaseSettings = field(default_factory=BaseSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
@@ -118,11 +121,32 @@ class UpsamplerStage:
     seed: int = 0  # of weights, data order, noise
     log_every: int = 100  # samples between two points of a curve
     checkpoint_every: int = 1_000  # samples between two checkpoints
+    val_every: int = 1_000  # samples between two losses of held-out people; 0 = never
+    val_samples: int = 8  # held-out people that they are measured on, at most
     model: UpsamplerSettings = field(default_factory=UpsamplerSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
         check_intervals(self)
+
+
+@dataclass(frozen=True)
+class RefinerStage:
+    """Tri-planes and their views to the network that refines renders."""
+
+    seed: int = 0  # of weights, data order, patches
+    log_every: int = 100  # samples between two points of a curve
+    checkpoint_every: int = 1_000  # samples between two checkpoints
+    val_every: int = 1_000  # samples between two losses of held-out people; 0 = never
+    val_samples: int = 8  # held-out people that they are measured on, at most
+    model: RefinerSettings = field(default_factory=RefinerSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        check_intervals(self)
+
+
+TrainStage = BaseStage | UpsamplerStage | RefinerStage
 
 
 @dataclass(frozen=True)
@@ -169,6 +193,7 @@ class RunSettings:
     fit: FitStage = field(default_factory=FitStage)
     base: BaseStage = field(default_factory=BaseStage)
     upsampler: UpsamplerStage = field(default_factory=UpsamplerStage)
+    refiner: RefinerStage = field(default_factory=RefinerStage)
     sample: SampleStage = field(default_factory=SampleStage)
     resources: Resources = field(default_factory=Resources)
 

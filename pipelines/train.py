@@ -1,7 +1,7 @@
 """Stage train: tri-planes -> a diffusion model.
 
-Input    OUT/triplanes (pipelines.fit); --stage base also uses the portraits, --stage upsampler the
-         views and the frozen decoder.
+Input    OUT/triplanes (pipelines.fit); --stage base also uses the portraits, --stage upsampler and
+         --stage refiner the views and the frozen decoder.
 Output   OUT/models/STAGE: model.safetensors (EMA weights), model.json, history.jsonl, checkpoints.
 Work     one Ray Train job; ranks share the data by position, progress is counted in samples seen.
 Again    a second run resumes from the last checkpoint, exactly, and does nothing once it is done.
@@ -27,7 +27,7 @@ from pipelines import data, models
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
-from pipelines.settings import BaseStage, RunSettings, UpsamplerStage, as_dict
+from pipelines.settings import RunSettings, TrainStage, as_dict
 
 STAGES = models.STAGES
 MAX_RESTARTS = 3  # of a lost worker or node
@@ -39,8 +39,8 @@ class Job:
     """What every rank gets."""
 
     out: str
-    name: str  # base or upsampler
-    stage: BaseStage | UpsamplerStage
+    name: str  # one of models.KINDS
+    stage: TrainStage
     identity: dict[str, Any]
     threads: int
     tracking: dict[str, Any]  # arguments of Tracking
@@ -118,12 +118,15 @@ def train(job: Job) -> None:
 
 
 def run(job: Job, trainer: Any, store: Store, samples: Any, rank: int, ranks: int) -> None:
-    """Steps to the end of the stage; rank 0 logs, saves and finishes."""
+    """Steps to the end of the stage; rank 0 logs, validates, saves and finishes."""
+    from rodin.validation import losses_by_noise
+
     stage, batch = job.stage, job.stage.train.batch_size
     feed = data.batches(
         samples, batch=batch, seed=stage.seed, start=trainer.samples_seen, rank=rank, ranks=ranks
     )
     history = History(store, job, trainer.samples_seen) if rank == 0 else None
+    held_out = data.held_out(samples.shards, stage.val_samples) if rank == 0 else None
     report = reporter(job.progress)
     sums: dict[str, float] = {}
     steps, waited, begin = 0, 0.0, time.perf_counter()
@@ -144,6 +147,9 @@ def run(job: Job, trainer: Any, store: Store, samples: Any, rank: int, ranks: in
                 "samples_per_second": steps * batch / took,
                 "input_wait_share": waited / took,
             }
+            due = stage.val_every and (seen // stage.val_every > before // stage.val_every or end)
+            if due and held_out is not None:
+                row |= losses_by_noise(trainer.ema, held_out, seed=stage.seed)
             report(seen, f"loss {row['loss']:.4f}")
             if history is not None:
                 history.add(row)
@@ -233,7 +239,7 @@ def prepare(context: Context, name: str) -> tuple[Dataset, dict[str, Any]]:
 
 def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
     context = open_context(options, settings)
-    stage: BaseStage | UpsamplerStage = getattr(settings, name)
+    stage: TrainStage = getattr(settings, name)
     store = context.child(f"models/{name}")
     total, batch = stage.train.total_samples, stage.train.batch_size
     plan = f"train {name}: {total:,} tri-planes in batches of {batch}"
@@ -279,9 +285,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if word == "--stage" or word.startswith("--stage="):
             value = word.partition("=")[2] or (words[i + 1] if i + 1 < len(words) else "")
             del words[i : i + (1 if "=" in word else 2)]
-            if value not in STAGES:
+            if value not in models.KINDS:
                 print(
-                    f"error: unknown --stage {value!r}; choose one of: {', '.join(STAGES)}",
+                    f"error: unknown --stage {value!r}; choose one of: {', '.join(models.KINDS)}",
                     file=sys.stderr,
                 )
                 raise SystemExit(2)
@@ -292,7 +298,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in names:
             launch_stage(name, options, settings)
 
-    text = f"{__doc__}\n--stage base|upsampler picks one; without it both are trained in turn."
+    text = (
+        f"{__doc__}\n--stage base|upsampler|refiner picks one; without it the first two are trained"
+        " in turn."
+    )
     entry("train", text, (*names, "resources"), launch, words)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ class TrainSettings:
     decay: Literal["constant", "cosine"] = "constant"  # after that; cosine falls to 0 at the end
     weight_decay: float = 0.0  # AdamW's
     beta2: float = 0.999  # AdamW's second moment
+    accumulate: int = 1  # parts that a worker's batch is taken in, one after another: less memory
     grad_clip: float = 1.0  # largest norm of the gradient; 0 = not clipped
     ema_halflife: float = 332_000.0  # samples over which the average forgets half (0.9999 at 48)
     ema_ramp: float = 0.1  # the half-life is at most this share of the samples seen; 0 = no limit
@@ -42,7 +44,7 @@ class TrainSettings:
     compile: bool = True  # torch.compile, on CUDA alone
 
     def __post_init__(self) -> None:
-        for name in ("total_samples", "batch_size"):
+        for name in ("total_samples", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("learning_rate", "ema_halflife"):
@@ -174,12 +176,9 @@ class Trainer:
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):  # dropout takes the global generator
             torch.manual_seed(generator.initial_seed())
-            with self._autocast:
-                parts = self._model(batch, generator)
             self._optimiser.zero_grad(set_to_none=True)
-            parts["loss"].backward()
+            losses = self._gradients(batch, generator)
         norm = self._gradient_norm()
-        losses = {name: float(value.detach()) for name, value in parts.items()}
         # With several workers the gradient is their mean: all of them see that it is not finite.
         if not (math.isfinite(losses["loss"]) and math.isfinite(norm)):
             self._optimiser.zero_grad(set_to_none=True)
@@ -198,6 +197,32 @@ class Trainer:
         self._ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
         self._ema.update_parameters(self.system)
         return {**losses, "rate": rate, "grad_norm": norm}
+
+    def _gradients(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> dict[str, float]:
+        """Adds up the gradients of the batch's parts; returns the losses of the whole."""
+        count = len(next(iter(batch.values())))
+        if count < self.settings.accumulate:
+            raise ValueError(
+                f"train.accumulate is {self.settings.accumulate} but a worker's batch has {count} "
+                "samples; make it smaller"
+            )
+        cuts = {key: value.tensor_split(self.settings.accumulate) for key, value in batch.items()}
+        losses: dict[str, Tensor] = {}
+        for i in range(self.settings.accumulate):
+            part = {key: pieces[i] for key, pieces in cuts.items()}
+            share = len(next(iter(part.values()))) / count
+            last = i == self.settings.accumulate - 1
+            # Workers exchange gradients once, with the last part.
+            waits = nullcontext() if last else getattr(self._model, "no_sync", nullcontext)()
+            with waits:
+                with self._autocast:
+                    found = self._model(part, generator)
+                (share * found["loss"]).backward()
+            for name, value in found.items():
+                losses[name] = losses.get(name, 0) + share * value.detach()
+        return {name: float(value) for name, value in losses.items()}
 
     def _gradient_norm(self) -> float:
         """Norm of the gradient before it is clipped."""

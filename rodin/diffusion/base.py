@@ -86,16 +86,22 @@ class BaseSystem(nn.Module):
         """The loss: what a wrapper such as DistributedDataParallel calls."""
         return self.loss(batch, generator)
 
-    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self,
+        batch: Mapping[str, Tensor],
+        generator: torch.Generator,
+        t: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Scalars: "loss" (to minimise), its parts "simple" and, with learned variance, "vlb".
 
         batch: "planes" (B, 3, C, R, R) raw float32, and "portrait" (B, 4, P, P) in [0, 1] or, from
         an encoder of another kind, "latent" (B, D). L_simple = |eps - eps_hat|^2 (DDPM, eq. 14).
+        `t` (B,) in [0, 1] is drawn where None.
         """
         (planes,) = required(batch, "planes")
         clean = self.prepare(planes)
         count, device = clean.shape[0], clean.device
-        t = spread_times(count, generator, device)
+        t = spread_times(count, generator, device) if t is None else t.to(device)
         noise = randn_like(clean, generator)
         kept = rand(count, generator, device) >= self.settings.latent_dropout
         latent = batch.get("latent")

@@ -148,13 +148,18 @@ class UpsamplerSystem(nn.Module):
         """The loss: what a wrapper such as DistributedDataParallel calls."""
         return self.loss(batch, generator)
 
-    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(
+        self,
+        batch: Mapping[str, Tensor],
+        generator: torch.Generator,
+        t: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Scalars: "loss" (to minimise) and its unweighted parts.
 
         "plane" = squared error of what is predicted of normalised planes, weighted by the level of
         noise; "patch" = |x - x_hat|^2 of rendered colour and alpha; "perceptual" their distance.
         batch: "planes" (B, 3, C, R, R) raw, and for the patches "views" (B, K, 4, H, W),
-        "camera_to_world" (B, K, 4, 4), "intrinsics" (B, K, 3, 3).
+        "camera_to_world" (B, K, 4, 4), "intrinsics" (B, K, 3, 3). `t` (B,) is drawn where None.
         """
         s = self.settings
         (planes,) = required(batch, "planes")
@@ -164,7 +169,7 @@ class UpsamplerSystem(nn.Module):
         count, device = clean.shape[0], clean.device
         strength = rand(count, generator, device)
         condition = augment(low, strength, s.augment, generator)
-        t = spread_times(count, generator, device)
+        t = spread_times(count, generator, device) if t is None else t.to(device)
         noise = randn_like(clean, generator)
         noisy = self.schedule.add_noise(clean, noise, t)
         found = self._predict(noisy, t, condition, strength)

@@ -16,7 +16,8 @@ from rodin.diffusion.patches import PatchSettings, draw_patches
 from rodin.nn.refiner import RefinerNet, RefinerNetSettings
 from rodin.refiner import RefinerSettings, RefinerSystem, render_refined
 from rodin.render import render_image
-from rodin.training import Trainer, TrainSettings
+from rodin.training import Trainer, TrainSettings, step_generator
+from rodin.validation import losses_by_noise
 from tests.rodin import scenes
 
 CHANNELS = 4
@@ -128,6 +129,8 @@ def test_loss_has_its_parts_and_its_sides_do_not_mix() -> None:
         moved = [g is not None and bool(g.any()) for g in found]
         assert moved[0] == moves_net, name
         assert any(moved[1:]) == moves_judge, name
+    held_out = losses_by_noise(plain, make_batch())
+    assert held_out == {"val_loss": plain.loss(make_batch(), step_generator(0, 0))["loss"].item()}
     with pytest.raises(ValueError, match="no decoder"):
         RefinerSystem(SMALL).loss(make_batch(), generator())
     with pytest.raises(ValueError, match="multiple"):

@@ -22,7 +22,8 @@ from rodin.generate import GenerateSettings, encode_portraits, generate
 from rodin.nn.encoder import EncoderSettings
 from rodin.nn.unet import UNetSettings
 from rodin.render import render_image
-from rodin.training import Trainer, TrainSettings
+from rodin.training import Trainer, TrainSettings, step_generator
+from rodin.validation import losses_by_noise
 
 CHANNELS = 4
 UNET = UNetSettings(
@@ -175,6 +176,20 @@ def test_clean_planes_come_back_from_the_true_output(output: str) -> None:
     noisy = system.schedule.add_noise(clean, noise, t)
     true = {"eps": noise, "v": alpha * noise - sigma * clean, "x0": clean}[output]
     assert torch.allclose(system._clean(noisy, true, t), clean, atol=1e-3)
+
+
+def test_losses_by_noise_are_those_at_their_times() -> None:
+    system, batch = base_system(), make_batch(3)
+    found = losses_by_noise(system, batch, seed=4)
+    levels = [f"val_loss_t{level}" for level in (12, 37, 62, 87)]
+    assert list(found) == ["val_loss", *levels]
+    assert found["val_loss"] == pytest.approx(sum(found[name] for name in levels) / 4)
+    t = torch.full((3,), 0.625, dtype=torch.float64)
+    at = system.loss(batch, step_generator(4, 2), t)["loss"].item()
+    assert found["val_loss_t62"] == pytest.approx(at)
+    assert found == losses_by_noise(system, batch, seed=4), "no chance between two calls"
+    plain = dataclasses.replace(UPSAMPLER, patch_weight=0.0, perceptual_weight=0.0)
+    assert set(losses_by_noise(upsampler_system(plain), batch)) == set(found)
 
 
 def test_latent_dropout_rate_and_encoder_gradient() -> None:

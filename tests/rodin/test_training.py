@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -142,6 +145,54 @@ def test_gradient_is_clipped() -> None:
     assert norm > 1, "the norm reported is the one before clipping"
     grads = [p.grad for p in trainer.system.parameters()]
     assert torch.cat([g.flatten() for g in grads]).norm().item() == pytest.approx(1, rel=1e-3)
+
+
+class Plain(Toy):
+    """Neither noise nor dropout: the loss of a batch is the mean over its samples."""
+
+    def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        x = batch["x"]
+        out = self.net[3](self.net[1](self.net[0](x)))
+        return {"loss": (out - self.scale * x.sum(1, keepdim=True)).square().mean()}
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_accumulated_gradients_are_those_of_the_whole_batch(parts: int) -> None:
+    whole = Trainer(Plain(), SETTINGS)
+    pieces = Trainer(Plain(), dataclasses.replace(SETTINGS, accumulate=parts))
+    batch = {"x": DATA[:7]}
+    for _ in range(3):
+        a, b = whole.step(batch), pieces.step(batch)
+        assert a == pytest.approx(b, rel=1e-5)
+    for p, q in zip(whole.system.parameters(), pieces.system.parameters(), strict=True):
+        assert torch.allclose(p, q, atol=1e-6)
+    with pytest.raises(ValueError, match="accumulate is 5"):
+        Trainer(Plain(), dataclasses.replace(SETTINGS, accumulate=5)).step({"x": DATA[:4]})
+
+
+def test_workers_exchange_gradients_once_a_step() -> None:
+    exchanged: list[bool] = []
+
+    class Wrapper(nn.Module):
+        quiet = False
+
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        @contextmanager
+        def no_sync(self) -> Iterator[None]:
+            self.quiet = True
+            yield
+            self.quiet = False
+
+        def forward(self, *args: object) -> dict[str, Tensor]:
+            exchanged.append(not self.quiet)
+            return self.module(*args)
+
+    settings = dataclasses.replace(SETTINGS, accumulate=3)
+    Trainer(Plain(), settings, wrap=Wrapper).step({"x": DATA[:6]})
+    assert exchanged == [False, False, True]
 
 
 def test_wrap_is_called_in_place_of_the_system() -> None:
