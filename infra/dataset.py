@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from infra.cache import from_environment
 from infra.canon import sha256_hex
 from infra.plan import check_sample_key
 from infra.storage import NotFoundError, StorageError, Store, check_key, open_store
@@ -101,6 +102,8 @@ class Dataset:
     def __init__(self, store: Store, info: dict[str, Any]) -> None:
         self.store, self.info = store, info
         self.shard_store = _shard_store(store, info)  # another one for a selection
+        remote = not self.shard_store.uri.startswith("/")
+        self._cache = from_environment() if remote else None
         self._table: Any = None
         self._index: dict[str, int] = {}
 
@@ -157,8 +160,9 @@ class Dataset:
                 raise ValueError(f"range {offset}+{size} is not possible")
         except (TypeError, ValueError) as error:
             raise DatasetError(f"{where}: bad row of the manifest ({error}); {fix}") from None
+        cached = self._cached(row["sha256"])
         try:
-            data = self.shard_store.read(shard, offset, size)
+            data = cached or self.shard_store.read(shard, offset, size)
         except NotFoundError:
             raise DatasetError(f"{where}: the shard is missing; {fix}") from None
         if len(data) != size:
@@ -171,10 +175,18 @@ class Dataset:
             raise DatasetError(
                 f"{where}: damaged, expected sha256 {row['sha256'][:12]}, got {found[:12]}; {fix}"
             )
+        if self._cache is not None and cached is None:
+            self._cache.put(found, data)
         try:
             return unpack_sample(data, key)
         except ValueError as error:
             raise DatasetError(f"{where}: {error}; {fix}") from None
+
+    def _cached(self, digest: Any) -> bytes | None:
+        """The sample from the local cache, where there is one and the shards are remote."""
+        if self._cache is None or not isinstance(digest, str) or len(digest) != 64:
+            return None
+        return self._cache.get(digest)
 
     def check_shards(self) -> None:
         """A look at the size of every shard, before long work starts on them.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,13 @@ _DENIED = {
     "401", "403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
     "SignatureDoesNotMatch", "Unauthorized",
 }  # fmt: skip
+_ATTEMPTS = 6  # of a request that is throttled or fails with 5xx: up to half a minute
+# boto3 tries requests again, but not an answer that breaks off while its body is read.
+_BODY_ERRORS = {
+    "IncompleteReadError", "ProtocolError", "ReadTimeoutError", "ResponseStreamingError",
+}  # fmt: skip
+_BODY_TRIES = 4
+_READ_TIMEOUT = 60.0  # seconds without a byte
 _PART = 16 << 20  # bytes of one part: 100 GiB still fit in the 10,000 parts that S3 allows
 
 
@@ -56,15 +65,20 @@ class S3Store(Store):
             if size == 0:
                 return b""
             extra["Range"] = f"bytes={start}-" + ("" if size is None else str(start + size - 1))
-        try:
-            where = self._where(key)
-            answer = self.client.get_object(**where, **extra)
-            with answer["Body"] as body:
-                return body.read()
-        except Exception as error:
-            if _code(error) in ("416", "InvalidRange"):
-                return b""  # the object ends before the range
-            raise self._guard(error, key) from None
+        for attempt in range(_BODY_TRIES):
+            try:
+                where = self._where(key)
+                answer = self.client.get_object(**where, **extra)
+                with answer["Body"] as body:
+                    return body.read()
+            except Exception as error:
+                if _code(error) in ("416", "InvalidRange"):
+                    return b""  # the object ends before the range
+                if type(error).__name__ not in _BODY_ERRORS or attempt == _BODY_TRIES - 1:
+                    raise self._guard(error, key) from None
+            # Full jitter: the readers of a cluster do not come back at the same moment.
+            time.sleep(random.SystemRandom().uniform(0.0, 0.5 * 2**attempt))
+        raise AssertionError("unreachable")
 
     def write(self, key: str, data: bytes) -> None:
         try:
@@ -149,9 +163,9 @@ def _make_client(uri: str) -> Any:
     from botocore.config import Config
 
     options: dict[str, Any] = {
-        "retries": {"mode": "standard", "total_max_attempts": 6},  # backoff with jitter
+        "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},  # backoff with jitter
         "connect_timeout": 5,  # seconds
-        "read_timeout": 60,  # seconds
+        "read_timeout": _READ_TIMEOUT,
         "max_pool_connections": 16,
         # Other servers than AWS's do not know the newer default checksums.
         "request_checksum_calculation": "when_required",
