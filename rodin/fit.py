@@ -1,4 +1,4 @@
-"""Fitting tri-planes to views: phase 2 (one avatar, frozen decoder); phase 1 is `fit_decoder`.
+"""Fitting tri-planes to views: phase 2 (decoder frozen, many avatars); phase 1 is `fit_decoder`.
 
 Source: Rodin (arXiv 2212.06135) section 3.1: first the decoder is shared by training it together
 with some subjects' planes, then every avatar is fitted alone with the decoder frozen.
@@ -6,8 +6,9 @@ with some subjects' planes, then every avatar is fitted alone with the decoder f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,17 +17,10 @@ from rodin import metrics, triplane
 from rodin import occupancy as occupancies
 from rodin.decoder import TriplaneDecoder
 from rodin.fit_decoder import fit_decoder
-from rodin.fit_step import (
-    FitError,
-    FitSettings,
-    adam,
-    check_finite,
-    compose,
-    losses_of,
-    pyramid,
-    rate,
-)
+from rodin.fit_settings import FitError, FitSettings, rate, render_size
+from rodin.fit_step import check_finite, draw, step_gradient
 from rodin.perceptual import PerceptualDistance
+from rodin.plane_store import PlaneStore
 from rodin.raybank import RayBank
 from rodin.render import render_image
 from rodin.views import Views, ViewsError
@@ -39,10 +33,12 @@ __all__ = [
     "ViewsError",
     "evaluate",
     "fit_decoder",
+    "fit_many",
     "fit_planes",
 ]
 
 Progress = Callable[[int, int, dict[str, float]], None]
+_REPORT = 50  # steps between entries of a history
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,17 @@ class FitResult:
     planes: Tensor
     metrics: dict[str, float]
     history: list[tuple[int, dict[str, float]]]
+
+
+@dataclass
+class _Avatar:
+    """One avatar while it is fitted."""
+
+    index: int
+    bank: RayBank
+    held_out: Views
+    generator: torch.Generator
+    history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
 
 def fit_planes(
@@ -69,52 +76,132 @@ def fit_planes(
     held-out views, see `evaluate`, with psnr_base for the planes resized to the base resolution.
     Raises ViewsError, CameraError or FitError for input that cannot be fitted.
     """
-    views.check()
+    result = fit_many([views], decoder, settings, seeds=[seed], progress=progress)[0]
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def fit_many(
+    views: Sequence[Views],
+    decoder: TriplaneDecoder,
+    settings: FitSettings,
+    *,
+    seeds: Sequence[int],
+    progress: Progress | None = None,
+) -> list[FitResult | ValueError]:
+    """Fit the planes of several avatars at once, on the decoder's device.
+
+    Every avatar has its own seed, rays and losses, so its planes do not depend on who else is in
+    the batch, but for rounding. In place of its result an avatar that cannot be fitted has the
+    reason: a ViewsError, CameraError or FitError; the others go on. `progress` is given the mean
+    losses. Raises FitError when the settings do not fit the decoder.
+    """
+    if len(views) != len(seeds):
+        raise FitError(f"{len(views)} avatars and {len(seeds)} seeds; pass a seed for each")
     if decoder.config.channels != settings.decoder.channels:
         raise FitError(
             f"the decoder takes planes of {decoder.config.channels} channels and the settings ask"
             f" for {settings.decoder.channels}; set decoder.channels to the decoder's"
         )
+    results: dict[int, FitResult | ValueError] = {}
+    avatars = []
+    for index, (item, seed) in enumerate(zip(views, seeds, strict=True)):
+        try:
+            avatars.append(_prepare(index, item, settings, seed))
+        except ValueError as error:
+            results[index] = error
+    if avatars:
+        with _frozen(decoder):
+            results |= _fit(avatars, decoder, settings, progress)
+    return [results[index] for index in range(len(views))]
+
+
+def _prepare(index: int, views: Views, settings: FitSettings, seed: int) -> _Avatar:
+    views.check()
     fitted, held_out = views.split(settings.held_out)
-    generator = torch.Generator().manual_seed(seed)
     bank = RayBank(fitted, settings.occupancy_size, settings.depth_band, settings.use_depth)
-    levels = pyramid(start_planes(decoder, settings), settings)
-    frozen = [p for p in decoder.parameters() if p.requires_grad]
-    optimiser = adam([{"params": levels}])
-    history = []
+    return _Avatar(index, bank, held_out, torch.Generator().manual_seed(seed))
+
+
+@contextmanager
+def _frozen(decoder: TriplaneDecoder) -> Iterator[None]:
+    trained = [p for p in decoder.parameters() if p.requires_grad]
     try:
-        for parameter in frozen:
+        for parameter in trained:
             parameter.requires_grad_(False)
-        for step in range(settings.steps):
-            optimiser.param_groups[0]["lr"] = rate(
-                settings.plane_rate, settings.plane_rate_end, step / settings.steps
-            )
-            optimiser.zero_grad()
-            terms = losses_of(compose(levels)[None], decoder, [bank], settings, generator)
-            check_finite(terms, step)
-            terms["total"].backward()
-            optimiser.step()
-            if step % 50 == 0 or step + 1 == settings.steps:
-                history.append((step, {k: float(v.detach()) for k, v in terms.items()}))
-                if progress is not None:
-                    progress(step + 1, settings.steps, history[-1][1])
+        yield
     finally:
-        for parameter in frozen:
+        for parameter in trained:
             parameter.requires_grad_(True)
-    with torch.no_grad():
-        result = compose(levels)
-    measured = evaluate(result, decoder, held_out, samples=settings.render_samples)
-    small = triplane.resize(result[None], settings.base_resolution)[0]
-    base = evaluate(small, decoder, held_out, samples=settings.render_samples)
-    return FitResult(result, measured | {"psnr_base": base["psnr"]}, history)
 
 
-def start_planes(decoder: TriplaneDecoder, settings: FitSettings) -> Tensor:
-    """Where a fit begins: the mean planes of the decoder's training, or zeros. (3, C, R, R)."""
-    size = settings.resolution
+def _fit(
+    avatars: list[_Avatar],
+    decoder: TriplaneDecoder,
+    settings: FitSettings,
+    progress: Progress | None,
+) -> dict[int, FitResult | ValueError]:
+    results: dict[int, FitResult | ValueError] = {}
+    start = start_planes(decoder, settings.resolution)
+    store = PlaneStore(start.expand(len(avatars), -1, -1, -1, -1))
+    for step in range(settings.steps):
+        done = step / settings.steps
+        # What all avatars have in common comes from the step's number: not from who is there.
+        common = torch.Generator().manual_seed(step)
+        size = render_size(settings, common)
+        drawn = draw([a.bank for a in avatars], settings, [a.generator for a in avatars])
+        terms = step_gradient(store, decoder, drawn.to(start.device), settings, common, size)
+        store.step(rate(settings.plane_rate, settings.plane_rate_end, done))
+        ended: dict[int, FitResult | ValueError] = {}
+        last = step + 1 == settings.steps
+        check = settings.check_every and (step + 1) % settings.check_every == 0
+        report = last or check or step % _REPORT == 0
+        if progress is not None and report:
+            progress(step + 1, settings.steps, {k: float(v.mean()) for k, v in terms.items()})
+        for row, avatar in enumerate(avatars):
+            try:
+                numbers = check_finite(terms, row, step)
+            except FitError as error:
+                ended[row] = error
+                continue
+            if check and not last:
+                numbers |= _check(avatar, store.planes()[row], decoder, settings)
+            if report:
+                avatar.history.append((step, numbers))
+            if last or 0 < settings.stop_psnr <= numbers.get("psnr", 0):
+                ended[row] = _result(avatar, store.planes()[row], decoder, settings)
+        if ended:
+            results |= {avatars[row].index: value for row, value in ended.items()}
+            left = [row for row in range(len(avatars)) if row not in ended]
+            avatars = [avatars[row] for row in left]
+            if not avatars:
+                break
+            store.keep(left)
+    return results
+
+
+def _check(
+    avatar: _Avatar, planes: Tensor, decoder: TriplaneDecoder, settings: FitSettings
+) -> dict[str, float]:
+    return evaluate(planes, decoder, avatar.held_out, samples=settings.render_samples)
+
+
+def _result(
+    avatar: _Avatar, planes: Tensor, decoder: TriplaneDecoder, settings: FitSettings
+) -> FitResult:
+    planes = planes.contiguous()
+    measured = _check(avatar, planes, decoder, settings)
+    small = triplane.resize(planes[None], settings.base_resolution)[0]
+    base = _check(avatar, small, decoder, settings)
+    return FitResult(planes, measured | {"psnr_base": base["psnr"]}, avatar.history)
+
+
+def start_planes(decoder: TriplaneDecoder, size: int) -> Tensor:
+    """Where a fit begins, (3, C, size, size): the mean planes of the decoder's training, or 0."""
     if decoder.start.numel():
         return triplane.resize(decoder.start[None], size)[0]
-    return torch.zeros(3, decoder.config.channels, size, size)
+    return decoder.start.new_zeros(3, decoder.config.channels, size, size)
 
 
 def evaluate(

@@ -13,16 +13,9 @@ import torch
 from torch import Tensor
 
 from rodin.decoder import TriplaneDecoder
-from rodin.fit_step import (
-    FitError,
-    FitSettings,
-    adam,
-    check_finite,
-    compose,
-    losses_of,
-    pyramid,
-    rate,
-)
+from rodin.fit_settings import FitError, FitSettings, rate, render_size
+from rodin.fit_step import check_finite, draw, step_gradient
+from rodin.plane_store import PlaneStore
 from rodin.raybank import RayBank
 from rodin.views import Views, ViewsError
 
@@ -50,44 +43,57 @@ def fit_decoder(
     banks = [_bank(index, views, settings) for index, views in enumerate(subjects)]
     generator = torch.Generator().manual_seed(seed)
     decoder = TriplaneDecoder(settings.decoder, generator)
-    shape = (3, settings.decoder.channels, settings.resolution, settings.resolution)
-    planes = [pyramid(torch.zeros(shape), settings) for _ in subjects]
-    levels = [level for item in planes for level in item]
-    optimiser = adam([{"params": levels}, {"params": list(decoder.parameters())}])
+    size = settings.resolution
+    zeros = torch.zeros(1, 3, settings.decoder.channels, size, size)
+    stores = [PlaneStore(zeros) for _ in subjects]
+    optimiser = torch.optim.Adam(decoder.parameters(), betas=(0.9, 0.99), eps=1e-15, fused=True)
     first = 0
     if state is not None:
-        first = _restore(state, settings, seed, decoder, planes, optimiser, generator)
-    chosen_count = min(settings.subjects_per_step, len(subjects))
+        first = _restore(state, settings, seed, decoder, stores, optimiser, generator)
     for step in range(first, settings.decoder_steps):
         done = step / settings.decoder_steps
-        rates = (
-            rate(settings.plane_rate, settings.plane_rate_end, done),
-            rate(settings.decoder_rate, settings.decoder_rate_end, done),
+        optimiser.param_groups[0]["lr"] = rate(
+            settings.decoder_rate, settings.decoder_rate_end, done
         )
-        for group, value in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = value
-        # Planes that a step does not draw keep grad None: Adam leaves them and their moments alone.
+        chosen = torch.randperm(len(subjects), generator=generator)[: settings.subjects_per_step]
         optimiser.zero_grad()
-        chosen = torch.randperm(len(subjects), generator=generator)[:chosen_count].tolist()
-        terms = losses_of(
-            torch.stack([compose(planes[i]) for i in chosen]),
-            decoder,
-            [banks[i] for i in chosen],
-            settings,
-            generator,
-        )
-        check_finite(terms, step)
-        terms["total"].backward()
+        terms = _joint_step(chosen.tolist(), banks, stores, decoder, settings, generator)
+        numbers = [check_finite(terms, row, step) for row in range(len(chosen))]
         optimiser.step()
+        for index in chosen.tolist():
+            stores[index].step(rate(settings.plane_rate, settings.plane_rate_end, done))
         if progress is not None and (step % 50 == 0 or step + 1 == settings.decoder_steps):
-            numbers = {k: float(v.detach()) for k, v in terms.items()}
-            progress(step + 1, settings.decoder_steps, numbers)
+            means = {k: sum(n[k] for n in numbers) / len(numbers) for k in numbers[0]}
+            progress(step + 1, settings.decoder_steps, means)
         if on_checkpoint is not None and (step + 1) % checkpoint_every == 0:
-            on_checkpoint(_state(step + 1, settings, seed, decoder, planes, optimiser, generator))
-    with torch.no_grad():
-        fitted = [compose(item) for item in planes]
+            on_checkpoint(_state(step + 1, settings, seed, decoder, stores, optimiser, generator))
+    fitted = [store.planes()[0].contiguous() for store in stores]
     decoder.start = torch.stack(fitted).mean(0)
     return decoder, fitted
+
+
+def _joint_step(
+    chosen: list[int],
+    banks: list[RayBank],
+    stores: list[PlaneStore],
+    decoder: TriplaneDecoder,
+    settings: FitSettings,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Gradients of one step into the decoder (mean over subjects) and the chosen stores."""
+    size = render_size(settings, generator)
+    parts = []
+    for index in chosen:
+        drawn = draw([banks[index]], settings, [generator], share=len(chosen))
+        parts.append(
+            step_gradient(
+                stores[index], decoder, drawn, settings, generator, size, settings.feature_noise
+            )
+        )
+    for parameter in decoder.parameters():
+        if parameter.grad is not None:
+            parameter.grad /= len(chosen)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _bank(index: int, views: Views, settings: FitSettings) -> RayBank:
@@ -104,7 +110,7 @@ def _state(
     settings: FitSettings,
     seed: int,
     decoder: TriplaneDecoder,
-    planes: list[list[Tensor]],
+    stores: list[PlaneStore],
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
 ) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def _state(
         "seed": seed,
         "settings": settings.digest(),
         "decoder": {name: value.clone() for name, value in decoder.state_dict().items()},
-        "planes": [[level.detach().clone() for level in item] for item in planes],
+        "planes": [store.state() for store in stores],
         "moments": moments,
         "generator": generator.get_state(),
     }
@@ -128,7 +134,7 @@ def _restore(
     settings: FitSettings,
     seed: int,
     decoder: TriplaneDecoder,
-    planes: list[list[Tensor]],
+    stores: list[PlaneStore],
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
 ) -> int:
@@ -138,16 +144,14 @@ def _restore(
                 f"the checkpoint has {name} {state.get(name)} and this run {now}; use the old"
                 f" {name} or start without the checkpoint"
             )
-    if len(state["planes"]) != len(planes):
+    if len(state["planes"]) != len(stores):
         raise FitError(
-            f"the checkpoint has {len(state['planes'])} subjects and this run {len(planes)};"
+            f"the checkpoint has {len(state['planes'])} subjects and this run {len(stores)};"
             " pass the same subjects or start without the checkpoint"
         )
     decoder.load_state_dict(state["decoder"])
-    with torch.no_grad():
-        for item, values in zip(planes, state["planes"], strict=True):
-            for level, value in zip(item, values, strict=True):
-                level.copy_(value)
+    for store, kept in zip(stores, state["planes"], strict=True):
+        store.restore(kept)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state["moments"], "param_groups": groups})
     generator.set_state(state["generator"])

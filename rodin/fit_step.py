@@ -1,216 +1,166 @@
-"""One step of tri-plane fitting: the settings, and the loss of some subjects' planes.
+"""One step of tri-plane fitting: what is drawn, the losses, and the planes' gradient.
 
+The gradient stops at the looked-up features; from there `triplane.scatter` carries it into the
+planes. Autograd would do the same with several copies of whole planes.
+Legend: B avatars, N rays, S samples a ray, P further points, M = N * S + P, C channels.
 Source: Rodin (arXiv 2212.06135) section 3.1, RodinHD (arXiv 2407.06938) section 3.1.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rodin import losses, triplane
-from rodin.decoder import DecoderConfig, TriplaneDecoder
+from rodin.decoder import TriplaneDecoder
+from rodin.fit_settings import FitError, FitSettings
+from rodin.plane_store import PlaneStore
 from rodin.raybank import RayBank, place
-from rodin.render import composite
-
-
-class FitError(ValueError):
-    """A fit that cannot start or must stop; the message names the value, the limit and the fix."""
+from rodin.render import quadrature
 
 
 @dataclass(frozen=True)
-class FitSettings:
-    """Every knob of both phases: the shared decoder and the fit of one avatar."""
+class Draw:
+    """Everything random of a step, a row an avatar.
 
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)  # its channels are the planes'
-    resolution: int = 64  # texels a side of the planes
-    pyramid_levels: int = 3  # sizes that planes are fitted as a sum of, each half the last
-    base_resolution: int = 32  # smallest size that the decoder must render, texels a side
-    held_out: int = 4  # views of an avatar that are only measured; never the portrait
-    steps: int = 400  # steps of one avatar's fit, with the decoder frozen
-    decoder_steps: int = 800  # steps of the joint fit of decoder and first planes
-    subjects_per_step: int = 4  # subjects in a step of the joint fit
-    rays_per_step: int = 2048  # rays in a step, of all its subjects together
-    samples_per_ray: int = 8  # samples along the occupied stretch of a ray
-    empty_points: int = 2048  # points of known empty space in a step, of all subjects together
-    compact_points: int = 512  # points of the density-smoothness loss in a step
-    occupancy_size: int = 64  # voxels a side of the carved grid
-    use_depth: bool = True  # carve and place samples by depth, where the views have it
-    depth_band: float = 0.06  # samples gather this near the surface, box units
-    plane_rate: float = 2e-2  # Adam's learning rate for planes at the start
-    plane_rate_end: float = 2e-3  # and at the end (cosine in between)
-    decoder_rate: float = 4e-3  # Adam's learning rate for the decoder at the start
-    decoder_rate_end: float = 4e-4  # and at the end
-    alpha_weight: float = 0.3  # of the coverage loss
-    smooth_weight: float = 1e-2  # of total variation
-    sparse_weight: float = 1e-4  # of mean |plane|
-    compact_weight: float = 1e-6  # of density smoothness
-    compact_radius: float = 0.004  # its standard deviation, box units
-    empty_weight: float = 0.3  # of the opacity of empty points
-    empty_length: float = 0.1  # box units over which that opacity counts
-    scale_probability: float = 0.5  # of steps that render planes at a random size
-    feature_noise: float = 1e-3  # standard deviation of noise on planes in a step
-    render_samples: int = 96  # samples along a ray through the box when measuring
-
-    def __post_init__(self) -> None:
-        limits = {
-            "resolution": 4, "pyramid_levels": 1, "base_resolution": 4, "held_out": 1, "steps": 1,
-            "decoder_steps": 1,
-            "subjects_per_step": 1, "rays_per_step": 1, "samples_per_ray": 2, "empty_points": 0,
-            "compact_points": 0, "occupancy_size": 8, "render_samples": 2,
-        }  # fmt: skip
-        for name, low in limits.items():
-            if getattr(self, name) < low:
-                raise FitError(f"{name} is {getattr(self, name)}; use at least {low}")
-        if self.base_resolution > self.resolution:
-            raise FitError(
-                f"base_resolution {self.base_resolution} is over resolution {self.resolution};"
-                " lower it"
-            )
-        if self.resolution % 2 ** (self.pyramid_levels - 1):
-            raise FitError(
-                f"resolution {self.resolution} cannot be halved {self.pyramid_levels - 1} times;"
-                " lower pyramid_levels"
-            )
-        if not 0 <= self.scale_probability <= 1:
-            raise FitError(f"scale_probability is {self.scale_probability}; use 0 to 1")
-
-    def digest(self) -> str:
-        """sha256 (hex) of all settings."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-def rate(start: float, end: float, progress: float) -> float:
-    """Cosine from start to end for progress in [0, 1], after a warm-up over the first 2 %."""
-    cosine = end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
-    return cosine * min(1.0, 0.1 + progress / 0.02)
-
-
-def adam(groups: list[dict]) -> torch.optim.Adam:
-    """The optimiser of both phases: gradients of planes are tiny, so epsilon is too."""
-    return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
-
-
-def pyramid(start: Tensor, settings: FitSettings) -> list[Tensor]:
-    """Parameters of one subject: start (3, C, R, R) and zeros of R / 2, R / 4 ... (3, C, r, r).
-
-    Planes are their sum. Every ray then moves the coarse sizes, so smooth structure is found in
-    few steps and texels that no ray has met stay consistent with their neighbours.
+    rgb (B, N, 3) over white, alpha (B, N), distance and delta (B, N, S), points (B, M, 3): the
+    samples of the rays, then counts[0] empty points, counts[1] points and as many beside them.
     """
-    sizes = [settings.resolution >> level for level in range(settings.pyramid_levels)]
-    levels = [start.detach().clone()]
-    levels += [start.new_zeros(*start.shape[:2], size, size) for size in sizes[1:]]
-    return [level.requires_grad_() for level in levels]
+
+    counts: tuple[int, int]
+    rgb: Tensor
+    alpha: Tensor
+    directions: Tensor
+    distance: Tensor
+    delta: Tensor
+    points: Tensor
+
+    def to(self, device: torch.device) -> Draw:
+        tensors = (self.rgb, self.alpha, self.directions, self.distance, self.delta, self.points)
+        return Draw(self.counts, *[value.to(device) for value in tensors])
 
 
-def compose(levels: list[Tensor]) -> Tensor:
-    """The planes (3, C, R, R) of a `pyramid`."""
-    planes = levels[-1][None]
-    for level in reversed(levels[:-1]):
-        planes = triplane.resize(planes, level.shape[-1]) + level
-    return planes[0]
-
-
-def random_scale(planes: Tensor, settings: FitSettings, generator: torch.Generator) -> Tensor:
-    """Rodin's random scaling: planes at a random size in [base_resolution, resolution].
-
-    One decoder then renders low-resolution and full planes alike. Half of the scaled steps use
-    base_resolution itself, where the base diffusion works.
-    """
-    draw, kind = torch.rand(2, generator=generator).tolist()
-    low, high = settings.base_resolution, settings.resolution
-    size = int(torch.randint(low, high + 1, (1,), generator=generator))
-    if draw >= settings.scale_probability:
-        return planes
-    return triplane.resize(planes, low if kind < 0.5 else size)
+def draw(
+    banks: list[RayBank], settings: FitSettings, generators: list[torch.Generator], share: int = 1
+) -> Draw:
+    """Rays and points of every avatar, each from its own generator; 1 / share of the settings'."""
+    rays = max(1, settings.rays_per_step // share)
+    empty = settings.empty_points // share // 4 * 4
+    pairs = settings.compact_points // share
+    rows: list[tuple[Tensor, ...]] = []
+    for bank, generator in zip(banks, generators, strict=True):
+        batch = bank.batch(rays, generator)
+        distance, delta = place(batch, settings.samples_per_ray, settings.depth_band, generator)
+        samples = batch.origins[:, None] + distance[..., None] * batch.directions[:, None]
+        anywhere = torch.rand(pairs, 3, generator=generator) * 2 - 1
+        aside = torch.randn(pairs, 3, generator=generator) * settings.compact_radius
+        empties = bank.empty_points(empty, batch, generator)
+        points = torch.cat((samples.flatten(0, 1), empties, anywhere, anywhere + aside))
+        rows.append((batch.rgb, batch.alpha, batch.directions, distance, delta, points))
+    stacked = [torch.stack(parts) for parts in zip(*rows, strict=True)]
+    return Draw((empty, pairs), *stacked)
 
 
 def losses_of(
-    planes: Tensor,
-    decoder: TriplaneDecoder,
-    banks: list[RayBank],
-    settings: FitSettings,
-    generator: torch.Generator,
+    features: Tensor, decoder: TriplaneDecoder, drawn: Draw, settings: FitSettings
 ) -> dict[str, Tensor]:
-    """Loss terms of planes (B, 3, C, R, R) of B subjects; "total" is their weighted sum."""
-    scaled = random_scale(planes, settings, generator)
-    if settings.feature_noise:
-        noise = torch.randn(scaled.shape, generator=generator)
-        scaled = scaled + settings.feature_noise * noise
-    count = max(1, settings.rays_per_step // len(banks))
-    batches = [bank.batch(count, generator) for bank in banks]
-    places = [
-        place(batch, settings.samples_per_ray, settings.depth_band, generator) for batch in batches
-    ]
-    distance, delta = (torch.stack(parts) for parts in zip(*places, strict=True))
-    out = composite(
-        scaled,
-        decoder,
-        torch.stack([batch.origins for batch in batches]),
-        torch.stack([batch.directions for batch in batches]),
-        distance,
-        delta,
-        torch.ones_like(distance, dtype=torch.bool),
-        background=1.0,
-    )
+    """Loss terms (B,) of features (B, M, C) at the points of a draw, without the planes' own."""
+    batch, count, steps = drawn.distance.shape
+    view = None
+    if decoder.config.direction_frequencies:
+        view = drawn.directions[:, :, None].expand(-1, -1, steps, -1).flatten(1, 2)
+        rest = features.shape[1] - view.shape[1]
+        view = torch.cat((view, view.new_tensor((0.0, 0.0, 1.0)).expand(batch, rest, 3)), 1)
+    with torch.autocast("cuda", torch.bfloat16, enabled=features.is_cuda):
+        rgb, sigma = (part.float() for part in decoder(features, view))
+    empties, pairs = drawn.counts
+    along, empty, at, near = sigma.split((count * steps, empties, pairs, pairs), 1)
+    colour = rgb[:, : count * steps].unflatten(1, (count, steps))
+    out = quadrature(colour, along.view(batch, count, steps), drawn.distance, drawn.delta)
     terms = {
-        "pixel": losses.photometric(out.rgb, torch.stack([batch.rgb for batch in batches])),
-        "alpha": losses.alpha(out.alpha, torch.stack([batch.alpha for batch in batches])),
-        "smooth": losses.smooth(planes),
-        "sparse": losses.sparse(planes),
+        "pixel": losses.photometric(out.rgb, drawn.rgb),
+        "alpha": losses.alpha(out.alpha, drawn.alpha),
     }
-    terms |= _point_losses(scaled, decoder, banks, settings, generator)
-    terms["total"] = terms["pixel"] + sum(
-        getattr(settings, f"{name}_weight") * value
-        for name, value in terms.items()
-        if name != "pixel"
-    )
-    return terms
-
-
-def _point_losses(
-    planes: Tensor,
-    decoder: TriplaneDecoder,
-    banks: list[RayBank],
-    settings: FitSettings,
-    generator: torch.Generator,
-) -> dict[str, Tensor]:
-    """The losses on single points, decoded in one go: known empty space, density smoothness."""
-    empties = settings.empty_points // len(banks) // 2 * 2
-    pairs = settings.compact_points // len(banks)
-    points = []
-    for bank in banks:
-        empty = bank.empty_points(empties, generator)
-        anywhere = torch.rand(pairs, 3, generator=generator) * 2 - 1
-        step = torch.randn(pairs, 3, generator=generator) * settings.compact_radius
-        points.append(torch.cat((empty, anywhere, anywhere + step)))
-    if len({len(part) for part in points}) > 1 or not len(points[0]):
-        return {}
-    sigma = decoder.sigma(triplane.sample(planes, torch.stack(points)))
-    at, near = sigma[:, -2 * pairs : -pairs], sigma[:, -pairs:]
-    terms = {}
     if empties:
-        terms["empty"] = losses.empty(sigma[:, : sigma.shape[1] - 2 * pairs], settings.empty_length)
+        terms["empty"] = losses.empty(empty, settings.empty_length)
     if pairs:
         terms["compact"] = losses.compact(at, near)
     return terms
 
 
-def check_finite(terms: dict[str, Tensor], step: int) -> None:
-    """Stop before the optimiser is given a loss that is NaN or infinite."""
-    total = float(terms["total"].detach())
-    if not math.isfinite(total):
-        bad = [
-            name
-            for name, value in terms.items()
-            if name != "total" and not math.isfinite(float(value.detach()))
-        ]
+def plane_losses(planes: Tensor) -> dict[str, Tensor]:
+    """Loss terms (B,) of planes (B, 3, C, H, W) themselves."""
+    return {"smooth": losses.smooth(planes), "sparse": losses.sparse(planes)}
+
+
+def total(terms: dict[str, Tensor], settings: FitSettings) -> Tensor:
+    """The weighted sum (B,)."""
+    weighted = [
+        value if name == "pixel" else getattr(settings, f"{name}_weight") * value
+        for name, value in terms.items()
+    ]
+    return torch.stack(weighted).sum(0)
+
+
+def step_gradient(
+    store: PlaneStore,
+    decoder: TriplaneDecoder,
+    drawn: Draw,
+    settings: FitSettings,
+    generator: torch.Generator,
+    size: int,
+    noise: float = 0.0,
+) -> dict[str, Tensor]:
+    """Add the gradient of a step to the store (and to the decoder, unless it is frozen).
+
+    The planes are rendered at `size` texels a side, with noise of that standard deviation on the
+    looked-up features. Returns the loss terms (B,) and their "total".
+    `generator` places the window in which the planes' own losses are taken: these are means over
+    all texels, which a quarter of the side estimates as well, sixteen times cheaper.
+    """
+    index, weights = triplane.taps(drawn.points, size, size)
+    with torch.no_grad():
+        planes = store.planes()
+        scaled = size != store.size
+        table = triplane.to_table(triplane.shrink(planes, size)) if scaled else store.table
+        features = triplane.gather(table.view(-1, store.channels), index, weights)
+    features = features.view(store.count, -1, store.channels).requires_grad_()
+    noisy = features
+    if noise:
+        noisy = features + noise * torch.randn(features.shape, generator=generator)
+    terms = losses_of(noisy, decoder, drawn, settings)
+    side = max(8, store.size // 4)
+    top, left = (torch.rand(2, generator=generator) * (store.size - side + 1)).int().tolist()
+    window = (..., slice(top, top + side), slice(left, left + side))
+    patch = planes[window].clone().requires_grad_()
+    terms |= plane_losses(patch)
+    terms["total"] = total(terms, settings)
+    terms["total"].sum().backward()
+    assert features.grad is not None and patch.grad is not None
+    with torch.no_grad():
+        grad = features.grad.flatten(0, 1)
+        if scaled:
+            small = torch.zeros_like(table)
+            triplane.scatter(grad, index, weights, small)
+            store.planes(store.grad).add_(
+                triplane.shrink_transposed(triplane.from_table(small, size, size), store.size)
+            )
+        else:
+            triplane.scatter(grad, index, weights, store.grad.flatten(0, 1))
+        store.planes(store.grad)[window].add_(patch.grad)
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def check_finite(terms: dict[str, Tensor], row: int, step: int) -> dict[str, float]:
+    """The loss terms of one avatar; raises FitError for a total that is NaN or infinite."""
+    numbers = {name: float(value[row]) for name, value in terms.items()}
+    if not math.isfinite(numbers["total"]):
+        bad = [k for k, v in numbers.items() if k != "total" and not math.isfinite(v)]
         raise FitError(
-            f"the loss is {total} at step {step} ({', '.join(bad)}); lower plane_rate or"
+            f"the loss is {numbers['total']} at step {step} ({', '.join(bad)}); lower plane_rate or"
             " decoder_rate"
         )
+    return numbers

@@ -1,42 +1,43 @@
-"""The losses of tri-plane fitting: Rodin (arXiv 2212.06135) section 3.1, RodinHD section 3.1."""
+"""The losses of tri-plane fitting: Rodin (arXiv 2212.06135) section 3.1, RodinHD section 3.1.
+
+B avatars; every loss is a mean per avatar, (B, ...) -> (B,), so that none depends on the others.
+"""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 def photometric(rgb: Tensor, target: Tensor) -> Tensor:
-    """L_rec: mean squared error of rendered pixels (..., 3), both over the same background."""
-    return functional.mse_loss(rgb, target)
+    """L_rec: mean squared error of rendered pixels (B, N, 3), both over the same background."""
+    return (rgb - target).square().flatten(1).mean(1)
 
 
 def alpha(rendered: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of coverage (...): we render the data, so the truth is known."""
-    return functional.mse_loss(rendered, target)
+    """Mean squared error of coverage (B, N): we render the data, so the truth is known."""
+    return (rendered - target).square().mean(1)
 
 
 def smooth(planes: Tensor) -> Tensor:
-    """Total variation: mean over planes (..., H, W) of squared steps along rows and columns."""
-    down = (planes[..., 1:, :] - planes[..., :-1, :]).square().mean()
-    across = (planes[..., :, 1:] - planes[..., :, :-1]).square().mean()
+    """Total variation: mean over planes (B, ..., H, W) of squared steps along rows and columns."""
+    down = (planes[..., 1:, :] - planes[..., :-1, :]).square().flatten(1).mean(1)
+    across = (planes[..., :, 1:] - planes[..., :, :-1]).square().flatten(1).mean(1)
     return down + across
 
 
 def sparse(planes: Tensor) -> Tensor:
-    """Mean |plane|: unneeded features go to zero."""
-    return planes.abs().mean()
+    """Mean |plane| of (B, ...): unneeded features go to zero."""
+    return planes.abs().flatten(1).mean(1)
 
 
 def compact(sigma: Tensor, nearby: Tensor) -> Tensor:
-    """Density smoothness, mean |sigma(x) - sigma(x + e)| with e ~ N(0, 0.004^2): no floaters."""
-    return (sigma - nearby).abs().mean()
+    """Density smoothness, mean |sigma(x) - sigma(x + e)| of (B, N), e ~ N(0, 0.004^2)."""
+    return (sigma - nearby).abs().mean(1)
 
 
 def empty(sigma: Tensor, length: float) -> Tensor:
-    """Opacity of a step of `length` box units at points known to be empty: mean 1 - exp(-s l).
+    """Opacity of a step of `length` box units at points (B, N) known to be empty: 1 - exp(-s l).
 
     Falls off for large densities, so that wrongly dense space does not outweigh the pixels.
     """
-    return (1 - torch.exp(-sigma * length)).mean()
+    return (1 - (-sigma * length).exp()).mean(1)

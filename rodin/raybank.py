@@ -11,10 +11,10 @@ from torch.nn import functional
 from rodin import cameras, metrics
 from rodin import occupancy as occupancies
 from rodin.render import box_span
-from rodin.views import Views
+from rodin.views import Views, ViewsError
 
-# Rays are looked up in the grid this many at a time, and at this many places a voxel edge.
-_CHUNK = 8192
+_CHUNK = 8192  # rays looked up in the grid at a time
+_EDGE = 2  # pixels about a silhouette in which rays are drawn
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class RayBatch:
 class RayBank:
     """All pixels of some views that see, or nearly see, the avatar; drawn from at random.
 
-    Rays that meet no occupied voxel are left out: their space is emptied by `empty_points`, one
-    sample at a time instead of a ray at a time. That skips most of the background.
+    The others are left out: their space is emptied by `empty_points`, one sample at a time instead
+    of a ray at a time. That skips most of the background. With depth, matter is looked for near
+    the depths of a pixel's neighbourhood; without, where the ray crosses the visual hull.
     """
 
     def __init__(self, views: Views, grid_size: int, depth_band: float, use_depth: bool) -> None:
@@ -47,18 +48,24 @@ class RayBank:
         self.camera_to_world, self.intrinsics = views.cameras()
         rgb, alpha = metrics.images(views)
         self._colour = torch.cat((rgb, alpha[..., None]), -1).view(-1, 4)
-        # Two pixels about the silhouette: the occupied voxels just outside it must be emptied.
-        near = functional.max_pool2d(alpha[:, None], 5, 1, 2)[:, 0] > 0
+        # Two pixels about the silhouette: the space just outside it must be emptied.
+        near = functional.max_pool2d(alpha[:, None], 2 * _EDGE + 1, 1, _EDGE)[:, 0] > 0
         pixels = near.flatten().nonzero()[:, 0]
-        first, last = self._stretch(pixels)
+        depth = views.depth if use_depth else None
+        if depth is None:
+            first, last = self._stretch(pixels)
+            surface = torch.zeros_like(first)
+        else:
+            first, last, surface = self._near_depth(pixels, torch.as_tensor(depth).float())
         hit = last > first
-        self.pixels, self.first, self.last = pixels[hit].int(), first[hit], last[hit]
-        self.surface = self._surface(use_depth)
-        # A fully covered pixel with a known surface needs no sample behind the band.
-        known = (self.surface > 0) & (self._colour[self.pixels.long(), 3] > 0.99)
-        behind = torch.minimum(self.last, self.surface + depth_band)
-        self.last = torch.where(known, torch.maximum(behind, self.first + 1e-3), self.last)
+        self.pixels = pixels[hit].int()
+        self.first, self.last, self.surface = first[hit], last[hit], surface[hit]
         outside = ~self.occupancy
+        if not outside.any():
+            raise ViewsError(
+                f"no view shows any empty space: all {grid_size}^3 voxels may hold matter; mask the"
+                " background of the views (alpha 0)"
+            )
         shell = outside & occupancies.dilate(self.occupancy, 3)
         self._outside = [region.flatten().nonzero()[:, 0] for region in (shell, outside)]
 
@@ -74,17 +81,25 @@ class RayBank:
         first, last, surface = self.first[chosen], self.last[chosen], self.surface[chosen]
         return RayBatch(origins, directions, colour[:, :3], colour[:, 3], first, last, surface)
 
-    def empty_points(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, 3) points known to be empty, half of them within three voxels of matter."""
+    def empty_points(self, count: int, batch: RayBatch, generator: torch.Generator) -> Tensor:
+        """(count, 3) points known to be empty, count a multiple of 4.
+
+        Half of them in front of what the rays of a batch see, denser towards it; a quarter within
+        three voxels of the carved grid's matter; a quarter anywhere outside it.
+        """
+        ray = torch.arange(count // 2) % len(batch.first)
+        origins, directions = batch.origins[ray], batch.directions[ray]
+        enter, _ = box_span(origins, directions)
+        back = torch.rand(count // 2, generator=generator).square()
+        distance = torch.lerp(batch.first[ray], enter, back)
+        parts = [origins + distance[:, None] * directions]
         size = self.occupancy.shape[0]
-        parts = []
         for region in self._outside:
-            if len(region):
-                voxel = region[torch.randint(len(region), (count // 2,), generator=generator)]
-                index = torch.stack((voxel // size**2, voxel // size % size, voxel % size), -1)
-                jitter = torch.rand(index.shape, generator=generator)
-                parts.append(-1 + 2 * (index + jitter) / size)
-        return torch.cat(parts) if parts else torch.zeros(0, 3)
+            voxel = region[torch.randint(len(region), (count // 4,), generator=generator)]
+            index = torch.stack((voxel // size**2, voxel // size % size, voxel % size), -1)
+            jitter = torch.rand(index.shape, generator=generator)
+            parts.append(-1 + 2 * (index + jitter) / size)
+        return torch.cat(parts)
 
     def _rays(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         area = self.height * self.width
@@ -115,15 +130,24 @@ class RayBank:
             lasts.append(torch.where(any_inside, near + step * tail, 0))
         return torch.cat(firsts), torch.cat(lasts)
 
-    def _surface(self, use_depth: bool) -> Tensor:
-        """Distance along each ray to the visible surface, 0 where unknown."""
-        if self.views.depth is None or not use_depth:
-            return torch.zeros_like(self.first)
-        pixels = self.pixels.long()
-        depth = torch.as_tensor(self.views.depth).float().flatten()[pixels]
+    def _near_depth(self, pixels: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """First and last distance at which matter can be, and the distance of the pixel's own
+        surface (0 where nothing is): from the depths (V, H, W) up to `_EDGE` pixels away."""
+        window = 2 * _EDGE + 1
+        hole = depth <= 0
+        far = functional.max_pool2d(depth[:, None], window, 1, _EDGE)[:, 0]
+        near = -functional.max_pool2d(-depth.where(~hole, torch.inf)[:, None], window, 1, _EDGE)
         view = torch.div(pixels, self.height * self.width, rounding_mode="floor")
-        _, directions = self._rays(pixels)
-        return depth / (directions * self.camera_to_world[view, :3, 2]).sum(-1)
+        origins, directions = self._rays(pixels)
+        slope = 1 / (directions * self.camera_to_world[view, :3, 2]).sum(-1)
+        near, far, depth = (x.flatten()[pixels] * slope for x in (near, far, depth))
+        # A fully covered pixel needs no sample behind its own surface.
+        solid = (depth > 0) & (self._colour[pixels, 3] > 0.99)
+        enter, leave = box_span(origins, directions)
+        first = torch.maximum(near - self.depth_band, enter)
+        last = torch.minimum(far.where(~solid, depth) + self.depth_band, leave)
+        none = (far <= 0) | (last <= first)
+        return first.masked_fill(none, 0), last.masked_fill(none, 0), depth
 
 
 def place(

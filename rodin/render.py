@@ -100,17 +100,30 @@ def composite(
     optical = torch.zeros(batch * count * steps, dtype=sigma.dtype, device=sigma.device)
     where = used.flatten().nonzero()[:, 0]
     optical = optical.index_put((where,), sigma * delta.reshape(-1)[where])
-    optical = optical.view(-1, steps)
-    # weight_i = T_i - T_{i+1}: they sum to 1 - T_end, at most 1, by construction.
-    passed = torch.exp(-torch.cat((torch.zeros_like(optical[:, :1]), optical.cumsum(1)), dim=1))
-    weights = passed[:, :-1] - passed[:, 1:]
-    alpha = 1 - passed[:, -1]
+    weights, alpha = _weights(optical.view(-1, steps))
     colour = torch.zeros(batch * count, 3, dtype=rgb.dtype, device=rgb.device)
     colour = colour.index_add(0, ray, weights.reshape(-1)[where][:, None] * rgb)
     colour = colour + background * (1 - alpha)[:, None]
     depth = (weights * distance.view(-1, steps)).sum(1) / alpha.clamp_min(1e-6)
     shape = (batch, count)
     return RenderOutput(colour.view(*shape, 3), alpha.view(shape), depth.view(shape))
+
+
+def quadrature(
+    rgb: Tensor, sigma: Tensor, distance: Tensor, delta: Tensor, background: float = 1.0
+) -> RenderOutput:
+    """NeRF's quadrature of decoded samples: rgb (..., S, 3), the others (..., S), sorted."""
+    weights, alpha = _weights(sigma * delta)
+    colour = (weights[..., None] * rgb).sum(-2) + background * (1 - alpha)[..., None]
+    depth = (weights * distance).sum(-1) / alpha.clamp_min(1e-6)
+    return RenderOutput(colour, alpha, depth)
+
+
+def _weights(optical: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (..., S) of samples with optical thickness (..., S), and alpha (...)."""
+    # weight_i = T_i - T_{i+1}: they sum to 1 - T_end, at most 1, by construction.
+    passed = torch.exp(-torch.cat((torch.zeros_like(optical[..., :1]), optical.cumsum(-1)), -1))
+    return passed[..., :-1] - passed[..., 1:], 1 - passed[..., -1]
 
 
 def _decode(

@@ -44,7 +44,10 @@ def to_table(planes: Tensor) -> Tensor:
 
     planes (B, 3, C, H, W) -> (B * 3 * (H + 2) * (W + 2), C).
     """
-    return rearrange(functional.pad(planes, (1, 1, 1, 1)), "b p c h w -> (b p h w) c").contiguous()
+    batch, _, channels, height, width = planes.shape
+    table = planes.new_zeros(batch, 3, height + 2, width + 2, channels)
+    table[:, :, 1:-1, 1:-1] = planes.permute(0, 1, 3, 4, 2)
+    return table.view(-1, channels)
 
 
 def from_table(table: Tensor, height: int, width: int) -> Tensor:
@@ -148,6 +151,29 @@ def resize(planes: Tensor, size: int) -> Tensor:
         align_corners=False,
     )
     return flat.unflatten(0, planes.shape[:2])
+
+
+def shrink(planes: Tensor, size: int) -> Tensor:
+    """`resize` to a smaller size as two matrix products: fast for planes stored channels last."""
+    return _separable(planes, _shrink_matrix(planes.shape[-1], size).to(planes))
+
+
+def shrink_transposed(planes: Tensor, size: int) -> Tensor:
+    """The gradient of `shrink` from `size`: (B, 3, C, h, h) -> (B, 3, C, size, size)."""
+    return _separable(planes, _shrink_matrix(size, planes.shape[-1]).T.to(planes))
+
+
+def _shrink_matrix(size: int, small: int) -> Tensor:
+    """(small, size): one axis of the antialiased resize."""
+    eye = torch.eye(size)[None, None]
+    return functional.interpolate(eye, (small, size), mode="bilinear", antialias=True)[0, 0]
+
+
+def _separable(planes: Tensor, matrix: Tensor) -> Tensor:
+    """The matrix (h, H) along rows and columns: (B, 3, C, H, H) -> (B, 3, C, h, h)."""
+    grid = planes.permute(0, 1, 3, 4, 2)
+    rows = torch.matmul(matrix, grid.flatten(3)).unflatten(3, grid.shape[3:])
+    return torch.matmul(matrix, rows).permute(0, 1, 4, 2, 3)
 
 
 def roll_out(planes: Tensor) -> Tensor:

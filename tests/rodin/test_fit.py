@@ -12,9 +12,17 @@ from torch import Tensor
 
 from rodin import perceptual, triplane
 from rodin.decoder import DecoderConfig, TriplaneDecoder
-from rodin.fit import FitError, FitSettings, Views, ViewsError, evaluate, fit_decoder, fit_planes
-from rodin.fit_step import losses_of, rate
-from rodin.raybank import RayBank, place
+from rodin.fit import (
+    FitError,
+    FitResult,
+    FitSettings,
+    Views,
+    ViewsError,
+    evaluate,
+    fit_decoder,
+    fit_many,
+    fit_planes,
+)
 from tests.rodin import scenes
 
 SETTINGS = FitSettings(
@@ -29,6 +37,7 @@ SETTINGS = FitSettings(
     empty_points=384,
     compact_points=128,
     occupancy_size=32,
+    depth_band=0.2,
     render_samples=48,
 )
 TINY = dataclasses.replace(SETTINGS, steps=4, decoder_steps=6, rays_per_step=128, empty_points=64)
@@ -55,12 +64,12 @@ def test_fit_reaches_the_bar_and_noise_does_not(
     assert decoder.digest() == digest and all(p.requires_grad for p in decoder.parameters())
     assert seen[-1] == SETTINGS.steps
     assert result.planes.shape == (3, 8, 32, 32) and result.planes.dtype == torch.float32
-    assert result.metrics["psnr"] > 22.5, result.metrics
+    assert result.metrics["psnr"] > 24.5, result.metrics
     assert result.metrics["alpha_iou"] > 0.93, result.metrics
     # Rodin section 3.1: with random scaling one decoder renders the low-resolution planes too.
-    assert result.metrics["psnr_base"] > 22, result.metrics
+    assert result.metrics["psnr_base"] > 23, result.metrics
     assert result.history[0][1]["pixel"] > result.history[-1][1]["pixel"]
-    assert result.metrics["depth_error"] < 0.05, result.metrics
+    assert result.metrics["depth_error"] < 0.08, result.metrics
     noise = torch.randn(result.planes.shape, generator=torch.Generator().manual_seed(0))
     scores = evaluate(noise * result.planes.std(), decoder, subjects[2], samples=32)
     assert scores["psnr"] < 20, scores
@@ -170,7 +179,6 @@ def test_bad_input_is_refused(subjects: list[Views], decoder: TriplaneDecoder) -
         ("resolution", 2, "resolution is 2"),
         ("base_resolution", 64, "lower it"),
         ("scale_probability", 1.5, "use 0 to 1"),
-        ("pyramid_levels", 8, "lower pyramid_levels"),
     ],
 )
 def test_bad_settings_are_refused(name: str, value: float, text: str) -> None:
@@ -184,35 +192,55 @@ def test_fits_without_depth(subjects: list[Views], decoder: TriplaneDecoder) -> 
     assert fit_planes(views, decoder, settings, seed=0).metrics["psnr"] > 21
 
 
-def test_rays_and_samples_lie_where_matter_can_be(subjects: list[Views]) -> None:
-    bank = RayBank(subjects[0], 32, 0.06, use_depth=True)
-    generator = torch.Generator().manual_seed(0)
-    batch = bank.batch(500, generator)
-    assert (batch.last > batch.first).all() and len(bank) < subjects[0].rgba[..., 3].size
-    for samples in (2, 5, 8):
-        distance, delta = place(batch, samples, 0.06, generator)
-        assert distance.shape == delta.shape == (500, samples)
-        assert (distance.diff(dim=1) >= 0).all() and (delta >= 0).all()
-        torch.testing.assert_close(delta.sum(1), batch.last - batch.first, atol=1e-3, rtol=1e-3)
-    known = batch.surface > 0
-    covered = (batch.first <= batch.surface + 1e-3) & (batch.surface <= batch.last + 1e-3)
-    assert known.float().mean() > 0.5 and covered[known].all()
-    empty = bank.empty_points(400, generator)
-    from rodin.occupancy import lookup
+def test_a_batch_changes_nothing_and_a_bad_avatar_drops_out(
+    subjects: list[Views], decoder: TriplaneDecoder
+) -> None:
+    settings = dataclasses.replace(SETTINGS, steps=60)
+    nothing = dataclasses.replace(subjects[1], rgba=subjects[1].rgba * 0)
+    batch = [subjects[0], nothing, subjects[2]]
+    together = fit_many(batch, decoder, settings, seeds=[5, 6, 7])
+    assert isinstance(together[1], ViewsError) and "all transparent" in str(together[1])
+    for index, seed in ((0, 5), (2, 7)):
+        result = together[index]
+        assert isinstance(result, FitResult)
+        alone = fit_planes(batch[index], decoder, settings, seed=seed)
+        assert abs(alone.metrics["psnr"] - result.metrics["psnr"]) < 0.1
+        assert (alone.planes - result.planes).abs().mean() < 0.05 * alone.planes.abs().mean()
+    again = fit_many(batch, decoder, settings, seeds=[5, 6, 7])
+    assert torch.equal(together[0].planes, again[0].planes)  # type: ignore[union-attr]
+    with pytest.raises(FitError, match="3 avatars and 2 seeds"):
+        fit_many(batch, decoder, settings, seeds=[1, 2])
 
-    assert not lookup(bank.occupancy[None], empty[None]).any()
+
+def test_an_avatar_that_diverges_is_named_and_the_others_go_on(
+    subjects: list[Views], decoder: TriplaneDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rodin import fit as engine
+
+    real = engine.step_gradient
+    steps: list[int] = []
+
+    def poisoned(store: Any, *rest: Any) -> Any:
+        steps.append(store.count)
+        if len(steps) == 3:
+            store.table[1] = float("nan")
+        return real(store, *rest)
+
+    monkeypatch.setattr(engine, "step_gradient", poisoned)
+    results = fit_many(subjects, decoder, TINY, seeds=[0, 1, 2])
+    assert steps == [3, 3, 3, 2]
+    assert isinstance(results[1], FitError) and "nan at step 2 (pixel" in str(results[1])
+    assert all(isinstance(results[i], FitResult) for i in (0, 2))
+    assert all(torch.isfinite(results[i].planes).all() for i in (0, 2))  # type: ignore[union-attr]
 
 
-def test_loss_terms_and_schedule(subjects: list[Views], decoder: TriplaneDecoder) -> None:
-    bank = RayBank(subjects[0], 32, 0.06, use_depth=True)
-    planes = torch.zeros(1, 3, 8, 32, 32).requires_grad_()
-    terms = losses_of(planes, decoder, [bank], TINY, torch.Generator().manual_seed(0))
-    names = {"pixel", "alpha", "smooth", "sparse", "empty", "compact", "total"}
-    assert set(terms) == names
-    expected = terms["pixel"] + sum(
-        getattr(TINY, f"{name}_weight") * terms[name] for name in names - {"pixel", "total"}
-    )
-    torch.testing.assert_close(terms["total"], expected)
-    assert rate(1.0, 0.1, 1.0) == pytest.approx(0.1)
-    assert rate(1.0, 0.1, 0.02) == pytest.approx(1.0, rel=1e-2) and rate(1.0, 0.1, 0.0) < 0.2
-    assert all(torch.isfinite(value) for value in terms.values())
+def test_a_fit_ends_early_at_the_wanted_quality(
+    subjects: list[Views], decoder: TriplaneDecoder
+) -> None:
+    settings = dataclasses.replace(SETTINGS, check_every=20, stop_psnr=15.0)
+    early = fit_planes(subjects[2], decoder, settings, seed=0)
+    assert early.history[-1][0] < SETTINGS.steps // 2 and early.history[-1][1]["psnr"] > 15
+    assert early.metrics["psnr"] > 15
+    assert early.planes.shape == (3, 8, 32, 32)
+    with pytest.raises(FitError, match="set check_every"):
+        dataclasses.replace(SETTINGS, stop_psnr=30.0)
