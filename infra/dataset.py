@@ -6,13 +6,13 @@ its hash, nothing is unpickled.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from infra.cache import from_environment
 from infra.canon import sha256_hex
+from infra.parquet import ManifestError, read_manifest
 from infra.plan import check_sample_key
 from infra.storage import NotFoundError, StorageError, Store, check_key, open_store
 from infra.tars import unpack_sample
@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1  # equals rodin.record.SCHEMA_VERSION
 DATASET = "dataset.json"
 MANIFEST = "manifest.parquet"
 _MAX_INFO = 64 << 20  # bytes of dataset.json
+_MAX_MANIFEST = 2 << 30  # bytes of manifest.parquet
 _MAX_SAMPLE = 4 << 30  # bytes of one sample
 _FIELDS = {
     "dataset": str, "counts": dict, "shards": dict, "failures": list, "stats": (dict, type(None)),
@@ -216,27 +217,17 @@ class Dataset:
         return self._table
 
     def _load(self) -> Any:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         where, fix = self.store.location(MANIFEST), "run the stage that made it again"
         try:
-            data = self.store.read(MANIFEST)
+            data = self.store.read(MANIFEST, 0, _MAX_MANIFEST)
         except NotFoundError:
             raise DatasetError(f"{where}: is missing; {fix}") from None
         if sha256_hex(data) != self.info["manifest"]["sha256"]:
             raise DatasetError(f"{where}: is not the one that {DATASET} names; {fix}")
         try:
-            table = pq.read_table(io.BytesIO(data))
-            table.select(["key", "split", "shard", "offset", "size", "sha256"])
-        except (pa.ArrowException, KeyError) as error:
-            raise DatasetError(f"{where}: damaged ({type(error).__name__}); {fix}") from None
-        if table.num_rows != len(self):
-            raise DatasetError(
-                f"{where}: count mismatch, {DATASET} says {len(self)} samples, "
-                f"the manifest has {table.num_rows}; {fix}"
-            )
-        return table
+            return read_manifest(data, len(self))
+        except ManifestError as error:
+            raise DatasetError(f"{where}: {error}; {fix}") from None
 
 
 def _shard_store(store: Store, info: dict[str, Any]) -> Store:
