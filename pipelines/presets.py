@@ -53,6 +53,7 @@ TINY = RunSettings(
             decoder_steps=120,
             rays_per_step=512,
             occupancy_size=48,
+            depth_band=0.2,
             render_samples=48,
         ),
     ),
@@ -131,7 +132,7 @@ TINY = RunSettings(
 # A laptop: real avatars in a quarter of an hour on two cores. The models learn them by heart.
 DEMO = RunSettings(
     render=RenderStage(avatars=16, views=32, size=128, samples=8, shard_size=2),
-    fit=FitStage(subjects=16, shard_size=2, engine=FitSettings(decoder_steps=600)),
+    fit=FitStage(subjects=16, shard_size=2, engine=FitSettings(decoder_steps=600, depth_band=0.15)),
     base=BaseStage(
         log_every=160,
         checkpoint_every=1600,
@@ -207,7 +208,7 @@ DEMO = RunSettings(
         val_every=200,
         model=RefinerSettings(
             net=RefinerNetSettings(width=32, blocks=4),
-            patch=PatchSettings(size=64, samples=48),
+            patch=PatchSettings(size=64, samples=48, occupancy=24),
         ),
         train=TrainSettings(
             total_samples=1600,

@@ -226,8 +226,8 @@ def evaluate(
                      samples=samples, occupancy=grid)
         for matrix, intrinsic in zip(*views.cameras(), strict=True)
     ]  # fmt: skip
-    rgb = torch.stack([out.rgb for out in outputs])
-    rendered = torch.stack([out.alpha for out in outputs])
+    rgb = torch.stack([out.rgb for out in outputs]).cpu()
+    rendered = torch.stack([out.alpha for out in outputs]).cpu()
     scores = {
         "psnr": metrics.psnr(rgb, target),
         "alpha_iou": metrics.alpha_iou(rendered, alpha),
@@ -235,7 +235,7 @@ def evaluate(
     if min(height, width) >= 11:
         scores["ssim"] = metrics.ssim(rgb, target)
     if views.depth is not None:
-        depth = torch.stack([out.depth for out in outputs])
+        depth = torch.stack([out.depth for out in outputs]).cpu()
         scores["depth_error"] = metrics.depth_error(depth, torch.as_tensor(views.depth))
     if features is not None:
         with torch.no_grad():

@@ -29,6 +29,7 @@ def fit_decoder(
     state: dict[str, Any] | None = None,
     on_checkpoint: Callable[[dict[str, Any]], None] | None = None,
     checkpoint_every: int = 200,
+    device: torch.device | str = "cpu",
 ) -> tuple[TriplaneDecoder, list[Tensor]]:
     """Train the decoder jointly with the planes of all subjects.
 
@@ -42,9 +43,9 @@ def fit_decoder(
         raise FitError("no subjects; pass the views of at least 1 avatar")
     banks = [_bank(index, views, settings) for index, views in enumerate(subjects)]
     generator = torch.Generator().manual_seed(seed)
-    decoder = TriplaneDecoder(settings.decoder, generator)
+    decoder = TriplaneDecoder(settings.decoder, generator).to(device)
     size = settings.resolution
-    zeros = torch.zeros(1, 3, settings.decoder.channels, size, size)
+    zeros = torch.zeros(1, 3, settings.decoder.channels, size, size, device=device)
     stores = [PlaneStore(zeros) for _ in subjects]
     optimiser = torch.optim.Adam(decoder.parameters(), betas=(0.9, 0.99), eps=1e-15, fused=True)
     first = 0
@@ -85,6 +86,7 @@ def _joint_step(
     parts = []
     for index in chosen:
         drawn = draw([banks[index]], settings, [generator], share=len(chosen))
+        drawn = drawn.to(stores[index].table.device)
         parts.append(
             step_gradient(
                 stores[index], decoder, drawn, settings, generator, size, settings.feature_noise

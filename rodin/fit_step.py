@@ -130,7 +130,8 @@ def step_gradient(
     features = features.view(store.count, -1, store.channels).requires_grad_()
     noisy = features
     if noise:
-        noisy = features + noise * torch.randn(features.shape, generator=generator)
+        drift = torch.randn(features.shape, generator=generator)
+        noisy = features + noise * drift.to(features.device)
     terms = losses_of(noisy, decoder, drawn, settings)
     side = max(8, store.size // 4)
     top, left = (torch.rand(2, generator=generator) * (store.size - side + 1)).int().tolist()

@@ -73,4 +73,5 @@ class PlaneStore:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
-        self._hold(state["table"].clone(), {k: v.clone() for k, v in state["moments"].items()})
+        table = torch.empty_like(self.table).copy_(state["table"])
+        self._hold(table, {k: v.clone() for k, v in state["moments"].items()})

@@ -74,6 +74,7 @@ class Kept:
     """What is made once: views of people and shared decoders, in a folder."""
 
     folder: Path
+    said: str = ""  # of the decoder last asked for: is its first person forgotten?
 
     def views(self, seeds: list[int], count: int = VIEWS, size: int = PX) -> list[Views]:
         return people(self.folder, seeds, count, size)
@@ -84,8 +85,24 @@ class Kept:
         path = self.folder / f"decoder_{name[:12]}.safetensors"
         if not path.exists():
             print(f"trains a decoder: {settings.decoder_steps} steps", file=sys.stderr)
-            decoder, _ = fit_decoder(self.views(TRAINED), settings, seed=0)
+            subjects = self.views(TRAINED)
+            decoder, planes = fit_decoder(subjects, settings, seed=0)
+            ends = [
+                evaluate(
+                    planes[i],
+                    decoder,
+                    subjects[i].split(settings.held_out)[1],
+                    samples=settings.render_samples,
+                )["psnr"]
+                for i in (0, -1)
+            ]
+            first, last = (f"{psnr:.2f}" for psnr in ends)
+            path.with_suffix(".txt").write_text(
+                f"Shared decoder, {len(subjects)} people, {settings.decoder_steps} joint steps;"
+                f" held-out PSNR at the end: first person {first} dB, last {last} dB.\n"
+            )
             decoder.save(path)
+        self.said = path.with_suffix(".txt").read_text()
         return TriplaneDecoder.load(path)
 
 
@@ -284,7 +301,8 @@ def main() -> None:
         parts.append(quality(kept, decoder, HELD_OUT))
     if args.full:
         parts.append(full(kept))
-    lines = []
+    lines = [kept.said]
+    print(kept.said)
     for part in parts:
         for line in part:
             print(line, flush=True)
