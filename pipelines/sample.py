@@ -53,6 +53,17 @@ def seed_of(name: str) -> int:
     return int(name.removeprefix("seed-")) if name.startswith("seed-") else 0
 
 
+def drawn_latent(latents: Any, seed: int, spread: float) -> Any:
+    """A draw (D,) from N(mean, spread^2 covariance) of latents (N, D), as its seed says."""
+    import torch
+
+    mean = latents.mean(0)
+    # Without forming the covariance.
+    weights = torch.randn(len(latents), generator=torch.Generator().manual_seed(seed))
+    scale = spread / max(1, len(latents) - 1) ** 0.5
+    return mean + scale * weights @ (latents - mean)
+
+
 class SampleWorker:
     """One Ray actor: draws tri-planes and renders them."""
 
@@ -79,14 +90,9 @@ class SampleWorker:
             sample = record.decode_triplane(self.planes.read(name.removeprefix("portrait-")))
             portrait = data.tensors(sample)["portrait"][None]
             return encode_portraits(self.base, portrait)[0].cpu()
-        mean = self.latents.mean(0)
         if self.stage.latent == "none":
-            return torch.zeros_like(mean)
-        # A draw from N(mean, spread^2 cov) without forming the covariance.
-        generator = torch.Generator().manual_seed(seed_of(name))
-        weights = torch.randn(len(self.latents), generator=generator)
-        scale = self.stage.spread / max(1, len(self.latents) - 1) ** 0.5
-        return mean + scale * weights @ (self.latents - mean)
+            return torch.zeros_like(self.latents[0])
+        return drawn_latent(self.latents, seed_of(name), self.stage.spread)
 
     def render(self, planes: Any) -> list[np.ndarray]:
         """Views (S, S, 3) in [0, 1] of planes (3, C, R, R) from around the head."""

@@ -1,0 +1,160 @@
+"""Measure a trained run: generated avatars against people it never saw.
+
+Input    RUN with triplanes and models/base (and models/upsampler, models/refiner where they are).
+Output   a table, RUN/evaluation.json, RUN/evaluation.png, and the numbers in MLflow.
+Work     one process; seconds an avatar on a CPU.
+Again    a second run measures again and overwrites; the same models and settings give the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from infra.canon import settings_hash
+from infra.manifest import open_dataset
+from infra.storage import Store, open_store
+from infra.tracking import Tracking
+from pipelines import models, pictures
+from pipelines.context import default_tracking, timed, whole_uri
+from pipelines.judge import Judge
+from pipelines.options import whole
+from pipelines.settings import SampleStage
+from pipelines.tool import command
+
+SHOWN = 6  # avatars of a kind on the page
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """What to measure."""
+
+    run: str  # the run: a folder or s3://bucket/prefix
+    avatars: int = 16  # avatars to generate from seeds
+    first_seed: int = 0  # seed of the first one; the others follow
+    people: int = 64  # people of either split to compare with, at most
+    portraits: int = 8  # held-out portraits to turn into avatars, at most
+    # MLflow server or sqlite:///FILE, "none" for no tracking; default: mlflow.db beside the run
+    tracking: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("avatars", "people"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name}={getattr(self, name)}: use at least 2")
+        if self.portraits < 0 or self.first_seed < 0:
+            raise ValueError(
+                f"portraits={self.portraits}, first_seed={self.first_seed}: use 0 or more"
+            )
+
+
+def sample_stage(out: Store) -> SampleStage:
+    """How the run itself samples; the defaults where its config does not say."""
+    if not out.exists("config.json"):
+        return SampleStage()
+    found = json.loads(out.read("config.json"))["settings"].get("sample", {})
+    return TypeAdapter(SampleStage).validate_python(found)
+
+
+def measure(args: Evaluate, out: Store) -> tuple[dict[str, float], dict[str, Any], bytes]:
+    """All metrics, what they were measured on, and the page of pictures (PNG)."""
+    shards = open_dataset(out.child("triplanes"))
+
+    def report(text: str) -> None:
+        print(f"\r{text:<60}", end="", file=sys.stderr, flush=True)
+
+    judge = Judge(out, shards, sample_stage(out), args.people, report)
+    seeds = [args.first_seed + i for i in range(args.avatars)]
+    report("avatars from seeds")
+    made = judge.draw(seeds, [judge.latent(seed) for seed in seeds])
+    found, shown = judge.sets(list(made))
+    novelty, nearest = judge.novelty(made, shown)
+    side = judge.reference[0].real.shape[1]
+    agreement, near = judge.agreement(list(made), side)
+    found |= novelty | agreement
+    people = judge.held_out[: args.portraits]
+    portraits: list[Tensor] = []
+    if people:
+        quality, portraits = judge.portraits(people)
+        found |= quality
+    print(file=sys.stderr)
+    first = f"seeds {seeds[0]} to {seeds[min(SHOWN, len(seeds)) - 1]}"
+    rows = [
+        [images[0] for images in shown[:SHOWN]],
+        [judge.train[index].real[0] for index in nearest[:SHOWN]],
+    ]
+    labels = [first, f"the people trained on that look nearest to {first}"]
+    for who, images in list(zip(people, portraits, strict=True))[:SHOWN]:
+        rows.append([who.real[0], *images[: SHOWN - 1]])
+        labels.append(f"held-out {who.key}, then the avatar of that portrait")
+    each = 1 if judge.refiner is None else 2
+    for i, images in enumerate(near[: 2 * each]):
+        rows.append(list(images))
+        labels.append("near views, refined" if i % each else "near views, as rendered")
+    page = pictures.grid([[im.numpy() for im in row] for row in rows], labels)
+    facts = {
+        "generated": len(made),
+        "reference": f"{len(judge.reference)} people, {len(judge.held_out)} of them held out",
+        "trained_on": len(judge.train),
+        "refiner": judge.refiner is not None,
+    }
+    return found, facts, pictures.png(page)
+
+
+def table(found: Mapping[str, float], facts: Mapping[str, Any]) -> str:
+    """The metrics as lines of text."""
+    wide = max(map(len, found))
+    lines = [f"{name:<{wide}}  {value:10.4f}" for name, value in found.items()]
+    return "\n".join([*lines, *(f"{name}: {value}" for name, value in facts.items())])
+
+
+def evaluate(args: Evaluate) -> None:
+    address = whole(args.run)
+    out = open_store(address)
+    metas = {
+        name: meta["identity"]
+        for name in models.KINDS
+        if (meta := models.read_meta(out.child(f"models/{name}")))
+    }
+    with timed() as seconds:
+        found, facts, page = measure(args, out)
+    settings = {
+        "avatars": args.avatars,
+        "first_seed": args.first_seed,
+        "people": args.people,
+        "portraits": args.portraits,
+    }
+    tracking = Tracking(
+        whole_uri(args.tracking) or default_tracking(address),
+        experiment="rodin-evaluate",
+        run_name=f"{address.rstrip('/').rpartition('/')[2]}-evaluate",
+        settings=settings,
+        tags={"out": address, **{f"model_{k}": settings_hash(v) for k, v in metas.items()}},
+    )
+    seal = {
+        "metrics": found,
+        "facts": facts,
+        "settings": settings,
+        "models": {name: settings_hash(meta) for name, meta in metas.items()},
+        "mlflow_run": tracking.run_id,
+    }
+    out.write("evaluation.json", (json.dumps(seal, indent=2, sort_keys=True) + "\n").encode())
+    out.write("evaluation.png", page)
+    tracking.log_metrics(found, step=0)
+    tracking.log_artifact(page, "evaluation.png")
+    tracking.finish()
+    print(table(found, facts))
+    print(f"evaluation: {out.location('evaluation.json')}, {seconds[0]:.0f} s")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command(Evaluate, "rodin evaluate", evaluate, argv, __doc__ or "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What `pipelines.evaluate` measures: the models of a run against its people.
+
+Legend: V views, S pixels along an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from infra.manifest import Dataset
+from infra.storage import Store
+from pipelines import data, models
+from pipelines.sample import drawn_latent
+from pipelines.settings import SampleStage
+from rodin import cameras, distances, metrics, perceptual, record
+from rodin import occupancy as occupancies
+from rodin.consistency import consistency
+from rodin.generate import encode_portraits, generate
+from rodin.refiner import render_refined
+from rodin.render import render_image
+
+ENOUGH = 8  # held-out people that stand for all; with fewer, all people are the reference
+ARC = (-16.0, 16.0)  # degrees about the front that near views are taken from
+NEAR_VIEWS = 5  # near views of an avatar: 8 degrees apart
+JUDGED = 4  # avatars whose near views are compared, at most
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person of the data set: fitted planes and real views."""
+
+    key: str
+    planes: Tensor  # (3, C, R, R)
+    portrait: Tensor  # (4, P, P)
+    real: Tensor  # (V, S, S, 3) over white
+    camera_to_world: Tensor  # (V, 4, 4)
+    intrinsics: Tensor  # (V, 3, 3)
+
+
+def person(shards: Dataset, key: str) -> Person:
+    sample = record.decode_triplane(shards.read(key))
+    found = data.tensors(sample)
+    views = found["views"].movedim(1, -1)
+    return Person(
+        key,
+        found["planes"],
+        found["portrait"],
+        metrics.over(views),
+        found["camera_to_world"],
+        found["intrinsics"],
+    )
+
+
+class Judge:
+    """Models, decoder and people of a run, and the measures of them."""
+
+    def __init__(
+        self, out: Store, shards: Dataset, stage: SampleStage, people: int, report: Report
+    ) -> None:
+        """`people` limits how many of either split are looked at."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.stage, self.report = stage, report
+        self.decoder = models.load_decoder(shards.store)
+        self.base = models.load_system(out, "base", self.decoder, device)
+        self.upsampler, self.refiner = (
+            models.load_system(out, name, self.decoder, kind)
+            if models.read_meta(out.child(f"models/{name}"))
+            else None
+            for name, kind in (("upsampler", device), ("refiner", "cpu"))
+        )
+        latents = models.load_tensors(out.child("models/base"), "latents.safetensors")
+        self.latents = latents["latents"]
+        self.network = perceptual.load()
+        self.train = [person(shards, key) for key in shards.keys("train")[:people]]
+        self.held_out = [person(shards, key) for key in shards.keys("val")[:people]]
+        few = len(self.held_out) < ENOUGH
+        self.reference = self.held_out + self.train if few else self.held_out
+
+    def draw(self, seeds: Sequence[int], latents: Sequence[Tensor]) -> Tensor:
+        """Planes of avatars, as the run's own settings sample them."""
+        return generate(
+            self.base,
+            self.upsampler,
+            seeds,
+            latents=torch.stack(list(latents)),
+            settings=self.stage.generate,
+        )
+
+    def images(self, planes: Tensor, matrices: Tensor, intrinsics: Tensor, side: int) -> Any:
+        """Images (V, S, S, 3), depths (V, S, S), and refined images or None, of one avatar."""
+        grid = occupancies.from_density(planes[None], self.decoder)[0]
+        rendered, depths, refined = [], [], []
+        for matrix, intrinsic in zip(matrices, intrinsics, strict=True):
+            camera = (planes, self.decoder, matrix, intrinsic, side, side)
+            samples = self.stage.render_samples
+            out = render_image(*camera, samples=samples, occupancy=grid)
+            rendered.append(out.rgb.clamp(0, 1))
+            depths.append(out.depth)
+            if self.refiner is not None:
+                fine, _ = render_refined(
+                    planes, self.decoder, self.refiner, *camera[2:], samples=samples, occupancy=grid
+                )
+                refined.append(fine)
+        return torch.stack(rendered), torch.stack(depths), torch.stack(refined) if refined else None
+
+    def embed(self, images: Tensor) -> Tensor:
+        return distances.embed(images.movedim(-1, 1), self.network)
+
+    def sets(self, made: Sequence[Tensor]) -> tuple[dict[str, float], list[Tensor]]:
+        """Generated and real views as sets; beside it, renders of the real people's own planes.
+
+        Avatar i is seen by the cameras of person i. Returns the metrics and each avatar's images.
+        """
+        real = self.embed(torch.cat([p.real for p in self.reference]))
+        shown = []
+        for i, planes in enumerate(made):
+            self.report(f"renders of avatar {i + 1} of {len(made)}")
+            like = self.reference[i % len(self.reference)]
+            shown.append(self.images(planes, *_cameras(like))[0])
+        self.report(f"renders of {len(self.reference)} people's planes")
+        fitted = [self.images(p.planes, *_cameras(p)) for p in self.reference]
+        found = distances.set_distances(self.embed(torch.cat(shown)), real)
+        floor = distances.set_distances(self.embed(torch.cat([f[0] for f in fitted])), real)
+        found |= {f"{name}_of_fits": value for name, value in floor.items()}
+        found |= self._quality("fits", [f[0] for f in fitted], self.reference)
+        if self.refiner is not None:
+            refined = [f[2] for f in fitted]
+            found |= self._quality("refined_fits", refined, self.reference)
+            fine = distances.set_distances(self.embed(torch.cat(refined)), real)
+            found |= {f"{name}_of_refined_fits": value for name, value in fine.items()}
+        return found, shown
+
+    def _quality(
+        self, name: str, images: Sequence[Tensor], people: Sequence[Person]
+    ) -> dict[str, float]:
+        """PSNR, SSIM and perceptual distance of images to the people's real views."""
+        psnr, ssim, apart = [], [], []
+        for image, target in zip(images, people, strict=True):
+            psnr.append(metrics.psnr(image, target.real).mean())
+            ssim.append(metrics.ssim(image, target.real).mean())
+            with torch.no_grad():
+                pair = image.movedim(-1, 1), target.real.movedim(-1, 1)
+                apart.append(self.network(*pair).mean())
+        return {
+            f"psnr_{name}": float(torch.stack(psnr).mean()),
+            f"ssim_{name}": float(torch.stack(ssim).mean()),
+            f"{distances.FEATURES}_distance_{name}": float(torch.stack(apart).mean()),
+        }
+
+    def portraits(self, people: Sequence[Person]) -> tuple[dict[str, float], list[Tensor]]:
+        """Avatars made from portraits against the real views of their people."""
+        latents = [encode_portraits(self.base, p.portrait[None])[0].cpu() for p in people]
+        made = self.draw([0] * len(people), latents)
+        images = []
+        for i, (planes, like) in enumerate(zip(made, people, strict=True)):
+            self.report(f"portrait {i + 1} of {len(people)}")
+            images.append(self.images(planes, *_cameras(like))[0])
+        return self._quality("portraits", images, people), images
+
+    def agreement(self, made: Sequence[Tensor], side: int) -> tuple[dict[str, float], list[Any]]:
+        """How far near views agree, in dB, with and without the refiner; and pictures of both."""
+        matrices = cameras.orbit(torch.linspace(*ARC, NEAR_VIEWS), 0.0)
+        intrinsics = cameras.intrinsics_from_fov(side, side).expand(NEAR_VIEWS, 3, 3)
+        plain, fine, pictures = [], [], []
+        for i, planes in enumerate(made[:JUDGED]):
+            self.report(f"near views of avatar {i + 1}")
+            images, depths, refined = self.images(planes, matrices, intrinsics, side)
+            plain.append(consistency(images, depths, matrices, intrinsics)[0])
+            pictures.append(images)
+            if refined is not None:
+                fine.append(consistency(refined, depths, matrices, intrinsics)[0])
+                pictures.append(refined)
+        found = {"consistency_psnr": float(np.mean(plain))}
+        if fine:
+            found["consistency_psnr_refined"] = float(np.mean(fine))
+        return found, pictures
+
+    def novelty(self, made: Tensor, shown: Sequence[Tensor]) -> tuple[dict[str, float], list[int]]:
+        """Are avatars unlike each other, and unlike the people trained on?
+
+        Shares of what training people are among themselves: 0 = all alike, or copies; 1 = as people
+        differ. Looks are compared by features of the first view, where blur is a difference too;
+        planes as the base normalises them, where blur brings all nearer. Returns the index of the
+        training person that looks nearest to each avatar too.
+        """
+        seen = self.embed(torch.stack([images[0] for images in shown]))
+        known = [self.images(p.planes, *_cameras(p, 1))[0][0] for p in self.train]
+        people = self.embed(torch.stack(known))
+        device = self.base.statistics.mean.device
+        flat = [
+            self.base.prepare(planes.to(device)).cpu().flatten(1)
+            for planes in (made, torch.stack([p.planes for p in self.train]))
+        ]
+        looks, index = _apart(seen, people)
+        planes, _ = _apart(*flat)
+        found = {
+            "diversity": distances.spread(seen) / distances.spread(people),
+            "nearest_training_looks": looks,
+            "nearest_training_planes": planes,
+        }
+        return found, index
+
+    def latent(self, seed: int) -> Tensor:
+        return drawn_latent(self.latents, seed, self.stage.spread)
+
+
+def _apart(found: Tensor, known: Tensor) -> tuple[float, list[int]]:
+    """Mean distance of rows (N, D) to the nearest of (M, D), in the mean distance of the latter to
+    each other's nearest; and which those are."""
+    between = torch.cdist(known, known).fill_diagonal_(torch.inf)
+    distance, index = distances.nearest(found, known)
+    return float(distance.mean() / between.amin(1).mean()), index.tolist()
+
+
+def _cameras(who: Person, count: int | None = None) -> tuple[Tensor, Tensor, int]:
+    """Cameras of a person's first views, and the side of their images."""
+    return who.camera_to_world[:count], who.intrinsics[:count], who.real.shape[1]
