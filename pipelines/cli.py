@@ -29,6 +29,7 @@ def usage() -> str:
         "       rodin dataset verify|ls|head|card|filter|merge|extend DATASET [--help]",
         "       rodin fit-one VIEWS --decoder RUN [--help]",
         "       rodin export TRIPLANE --out avatar.glb [--help]",
+        "       rodin evaluate --run RUN [--help]",
         "",
     ]
     lines += [f"  {name:<8} {text}" for name, text in STAGES.items()]
