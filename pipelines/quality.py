@@ -47,9 +47,9 @@ def strips(
 
 
 def error_map(truth: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """(H, W, 3): mean absolute error over the channels, white through yellow and red to black."""
+    """(H, W, 3): mean absolute error over the channels, white through orange to black."""
     error = np.clip(np.abs(truth - fit).mean(-1) * ERROR_SCALE, 0, 1)
-    return 1 - np.clip(3 * error[..., None] - np.array([2, 1, 0]), 0, 1)
+    return 1 - np.clip(2 * error[..., None] - np.array([1, 0.3, 0]), 0, 1)
 
 
 def sheet_of(row: Sequence[np.ndarray]) -> bytes:

@@ -20,12 +20,13 @@ from rodin.fit import FitSettings
 
 # Rendering, core seconds: a view costs VIEW + size^2 * (PIXEL + SAMPLE * samples), a person BUILD.
 BUILD, VIEW, PIXEL, SAMPLE = 0.9, 0.03, 4.2e-6, 2.3e-6
-# Fitting: operations a core does in a second, counted as `fit_operations` counts them.
-CORE_FIT = 4.0e9
+# Fitting: operations a core does in a second, counted as `fit_operations` counts them: 1.0e10 at 16
+# channels and 64^2 texels, 1.6e10 at 32 and 128^2.
+CORE_FIT = 1.3e10
 # Training: operations a core does in a second, forward and backward of the demo's base U-Net.
-CORE_TRAIN = 1.6e10
+CORE_TRAIN = 4.4e10
 # WebP of a view with its 16-bit depth: bytes a pixel at 128 px, falling with the size.
-VIEW_BYTES, VIEW_POWER = 3.2, -0.45
+VIEW_BYTES, VIEW_POWER = 1.25, -0.22
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,8 @@ def assumptions(kinds: set[str], measured: str, utilisation: float) -> list[str]
             f" trains at {utilisation:.0%} of {gpu.peak / 1e12:.0f} TFLOP/s: ASSUMED, unless a run"
             " on it is given as --measured"
         )
-    lines.append("training counts the U-Net alone, without the rendered patches of the upsampler")
+    lines.append(
+        "training counts the U-Nets alone: neither the upsampler's rendered patches nor the refiner"
+    )
     lines.append("views: bytes a pixel measured at 128 and 256 px, fewer a pixel in larger ones")
     return lines

@@ -27,7 +27,8 @@ class PlaneFile:
     def save(self, path: Path | str) -> None:
         """Write an .npz that numpy alone can read."""
         facts = np.array(json.dumps(self.facts, sort_keys=True))
-        half = self.planes.astype(np.float16)
+        with np.errstate(over="ignore"):
+            half = self.planes.astype(np.float16)
         if not np.isfinite(half).all():
             raise PlaneFileError(
                 "planes hold values that float16 cannot (NaN or past 65504); fit again with a lower"

@@ -43,13 +43,14 @@ def drawn(seed: int, count: int, size: int) -> Views:
 def fit_speed(engine: FitSettings, views: Views) -> float:
     """Operations a core does in a second of fitting, set-up and measuring left out."""
     decoder = TriplaneDecoder(engine.decoder)
-    quick = dataclasses.replace(engine, held_out=1, render_samples=4)
-    short, long = (dataclasses.replace(quick, steps=steps) for steps in (20, 120))
-    taken = [
-        cpu_seconds(lambda e=e: fit_planes(views, decoder, e, seed=0))  # type: ignore[misc]
-        for e in (short, long)
-    ]
-    return work.fit_operations(engine, 100) / (taken[1] - taken[0])
+    quick = dataclasses.replace(engine, steps=160, held_out=1, render_samples=4)
+    seen: dict[int, float] = {}
+    fit_planes(
+        views, decoder, quick, seed=0,
+        progress=lambda step, *_: seen.setdefault(step, time.process_time()),
+    )  # fmt: skip
+    first, last = sorted(seen)[1:3]  # the first report comes before anything is warm
+    return work.fit_operations(engine, last - first) / (seen[last] - seen[first])
 
 
 def train_speed(preset: str) -> float:

@@ -25,7 +25,7 @@ from tests.rodin import scenes
 
 ENGINE = FitSettings(
     decoder=DecoderConfig(channels=8, hidden=24), resolution=32, base_resolution=16, held_out=2,
-    steps=30, decoder_steps=80, subjects_per_step=2, rays_per_step=256, occupancy_size=32,
+    steps=25, decoder_steps=40, subjects_per_step=2, rays_per_step=256, occupancy_size=32,
     render_samples=32,
 )  # fmt: skip
 STAGE = FitStage(engine=ENGINE, prefetch=0, batch=2, views_kept=2)
