@@ -12,7 +12,6 @@ from scipy import ndimage
 
 from blender.cameras import Cameras
 from blender.labels import LABELS
-from blender.landmarks import project
 from blender.spec_types import AvatarSpec
 
 _RIGHT_BROW, _LEFT_BROW = range(17, 22), range(22, 27)
@@ -25,7 +24,7 @@ _SHOWS_SCALP = (
     "quiff", "locs",
 )  # fmt: skip
 _OPENING = 300  # px: larger patches of skin within clothes are armholes and necklines
-_EAR = 0.15  # box units (37 mm) that what is seen may differ in depth from an ear's middle
+_NEAR_SCALP = 0.032  # box units (8 mm) about points of the scalp that are 1 cm apart
 _BEFORE = 0.06  # box units (15 mm): hair that hangs so far before a brim is not through it
 _BROW_FREE = 0.4  # share of the brows' place that neither hair nor headwear nor glasses hide
 _CLOSED = 0.45  # weight of a blink or squint from which little or nothing of an eye shows
@@ -100,16 +99,16 @@ def polygon(points: np.ndarray, shape: tuple[int, int], margin: int) -> np.ndarr
     return ndimage.binary_dilation(mask, iterations=margin) if margin else mask
 
 
-def outside_box(depth: np.ndarray, cameras: Cameras) -> float:
-    """The largest coordinate (box units) of anything seen in depth (V, H, W)."""
-    view, row, column = np.nonzero(depth)
-    z = depth[view, row, column].astype(np.float64)
-    k = cameras.intrinsics[view]
-    x = (column + 0.5 - k[:, 0, 2]) / k[:, 0, 0] * z
-    y = (row + 0.5 - k[:, 1, 2]) / k[:, 1, 1] * z
-    local = np.stack([x, y, z, np.ones_like(z)], axis=1)
-    world = np.einsum("nij,nj->ni", cameras.camera_to_world[view][:, :3], local)
-    return float(np.abs(world).max()) if len(world) else np.inf
+def places(depth: np.ndarray, cameras: Cameras) -> np.ndarray:
+    """What pixels of depth (V, H, W) see (V, H, W, 3) in the avatar frame; 0 where nothing is."""
+    _, height, width = depth.shape
+    row, column = np.mgrid[:height, :width] + 0.5
+    k = cameras.intrinsics[:, :, :, None, None]
+    x = (column - k[:, 0, 2]) / k[:, 0, 0]
+    y = (row - k[:, 1, 2]) / k[:, 1, 1]
+    local = np.stack([x, y, np.ones_like(x), 1 / np.maximum(depth, 1e-9)]) * depth
+    seen = np.einsum("vij,jvhw->vhwi", cameras.camera_to_world[:, :3], local)
+    return np.where(depth[..., None] > 0, seen, 0.0)
 
 
 def face_defects(spec: AvatarSpec, labels: np.ndarray, pixels: np.ndarray) -> list[str]:
@@ -171,28 +170,22 @@ def missing_parts(
     return [f"no {name} to be seen" for name, least in wanted.items() if seen(name) < least]
 
 
-def ear_masks(ears: np.ndarray, cameras: Cameras, depth: np.ndarray) -> np.ndarray:
-    """Where ears are seen (V, H, W) bool: ears (2, P, 3) in the avatar frame, depth (V, H, W)."""
-    out = np.zeros(depth.shape, bool)
-    for ear in ears:
-        pixels, z = project(ear, cameras)
-        for view, seen in enumerate(depth):
-            # The far ear lies behind the head, and what is before it is no ear.
-            near = np.abs(seen - z[view].mean()) < _EAR
-            out[view] |= polygon(pixels[view], seen.shape, 3) & near
-    return out
+def scalp_holes(labels: np.ndarray, places: np.ndarray, scalp: np.ndarray) -> int:
+    """Pixels of bare scalp in one view (H, W), in patches at least 6 px (18 mm) wide.
 
-
-def scalp_holes(labels: np.ndarray, ears: np.ndarray | None = None) -> int:
-    """Pixels of skin within the hair of one view (H, W), in patches at least 6 px (18 mm) wide.
-
-    Where `ears` (H, W) is true the skin between strands is an ear's.
+    places (H, W, 3) is what each pixel sees, scalp (P, 3) where hair must cover the skin; both in
+    the avatar frame.
     """
+    from scipy.spatial import cKDTree
+
+    if not len(scalp):
+        return 0
     skin = labels == LABELS["skin"]
     wide = skin & ndimage.binary_opening(skin, np.ones((6, 6)))
-    if ears is not None:
-        wide &= ~ears
-    return islands(np.where(skin & ~wide, LABELS["hair"], labels), "skin", "hair", 36)
+    gap, _ = cKDTree(scalp).query(places[wide], distance_upper_bound=_NEAR_SCALP)
+    bare = np.zeros_like(wide)
+    bare[wide] = np.isfinite(gap)
+    return int(ndimage.binary_opening(bare, np.ones((6, 6))).sum())
 
 
 def body_defects(
@@ -200,9 +193,9 @@ def body_defects(
     labels: np.ndarray,
     depth: np.ndarray,
     cameras: Cameras,
-    ears: np.ndarray,
+    scalp: np.ndarray,
 ) -> list[str]:
-    """Defects in V views from afar: labels and depth (V, H, W), points on the ears (2, P, 3)."""
+    """Defects in V views from afar: labels and depth (V, H, W), see `scalp_points` (P, 3)."""
     found = []
     hair_hides_skin = spec.hair.style not in _SHOWS_SCALP
     if max(islands(view, "skin", "clothes", 4, bridge=1) for view in labels) >= 6:
@@ -210,8 +203,8 @@ def body_defects(
     cloth = [without_straps(v) for v in labels] if spec.clothes.garment == "camisole" else labels
     if max(islands(view, "clothes", "skin", 4, bridge=1) for view in cloth) >= 6:
         found.append("clothes through skin")
-    masks = ear_masks(ears, cameras, depth)
-    if hair_hides_skin and max(map(scalp_holes, labels, masks)) > 0:
+    seen = places(depth, cameras)
+    if hair_hides_skin and any(map(scalp_holes, labels, seen, [scalp] * len(labels))):
         found.append("hole in the hair")
     for inner in ("hair", "skin"):
         through = (
@@ -222,7 +215,7 @@ def body_defects(
             found.append(f"{inner} through headwear")
     if max(floating(view > 0) for view in labels) > 0.004:
         found.append("floating piece")
-    if outside_box(depth, cameras) > 1.0:
+    if not (depth > 0).any() or np.abs(seen[depth > 0]).max() > 1.0:
         found.append("outside the box")
     height = labels.shape[1]
     head = (labels[:, : height // 2] > 0).mean(axis=(1, 2))

@@ -14,7 +14,8 @@ import numpy as np
 
 from blender.body import Shaped
 from blender.cameras import Cameras
-from blender.hair_mask import ear_weight
+from blender.hair_mask import scalp_density
+from blender.spec_types import Hair
 from rodin.conventions import blender_to_avatar
 
 COUNT = 68
@@ -77,14 +78,15 @@ def landmark_points(shaped: Shaped) -> np.ndarray:
     return blender_to_avatar(shaped.vertices[index])
 
 
-def ear_points(shaped: Shaped) -> np.ndarray:
-    """Points on the left and the right ear of a posed body (2, P, 3), avatar frame."""
-    used = np.unique(shaped.body_quads)
-    index = used[ear_weight(shaped.npos[used]) > 0.5]
-    left = shaped.npos[index, 0] > 0
-    # The body is symmetric but for the last digit: as many points on both sides.
-    count = int(min(left.sum(), (~left).sum()))
-    return blender_to_avatar(np.stack([shaped.vertices[index[s][:count]] for s in (left, ~left)]))
+def scalp_points(shaped: Shaped, hair: Hair) -> np.ndarray:
+    """Points (P, 3) in the avatar frame where hair grows, more than 1.5 cm from its edges."""
+    quads = shaped.body_quads
+    both = [
+        np.concatenate([points[np.unique(quads)], points[quads].mean(axis=1)])
+        for points in (shaped.npos, shaped.vertices)
+    ]
+    inner = scalp_density(both[0], hair.style, hair.recede, grow=-1.5) > 0.9
+    return blender_to_avatar(both[1][inner])
 
 
 def project(points: np.ndarray, cameras: Cameras) -> tuple[np.ndarray, np.ndarray]:

@@ -68,7 +68,7 @@ def inspect(spec: AvatarSpec, cache_dir: Path, size: int = 160) -> dict[str, Any
 def inspect_scene(spec: AvatarSpec, shaped: Shaped, size: int = 160) -> dict[str, Any]:
     """`inspect` for the person who is in Blender's scene; leaves it in false colours."""
     from blender.cycles import add_camera, draw, encode, prepare, quiet, read
-    from blender.landmarks import ear_points, landmark_points, project
+    from blender.landmarks import landmark_points, project, scalp_points
     from blender.passes import decode_truth, prepare_truth
 
     far = make_cameras(_AROUND, _FAR)
@@ -86,7 +86,8 @@ def inspect_scene(spec: AvatarSpec, shaped: Shaped, size: int = 160) -> dict[str
             images.append(np.stack([read(f) for f in draw(camera, cameras, path, name)]))
     around, close = decode_truth(images[0]), decode_truth(images[1])
     pixels, _ = project(landmark_points(shaped), near)
-    defects += body_defects(spec, around.labels, around.depth, far, ear_points(shaped))
+    scalp = scalp_points(shaped, spec.hair)
+    defects += body_defects(spec, around.labels, around.depth, far, scalp)
     defects += face_defects(spec, close.labels[0], pixels[0])
     defects += missing_parts(spec, around.labels, close.labels[0], pixels[0])
     return {"defects": defects, "portrait": over_white(picture)}
