@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,8 +28,10 @@ _COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (0, 255, 0)}
 class PosedImageSettings:
     """How a folder of posed images is read."""
 
-    scale: float | None = None  # box units a unit of the file; None: from the file or the cameras
-    offset: tuple[float, float, float] | None = None  # box units, after scale and up; None: same
+    # box units a unit of the file; auto: as the file says, else from the cameras
+    scale: float | Literal["auto"] = "auto"
+    # box units, added after scale and up; auto: the same
+    offset: tuple[float, float, float] | Literal["auto"] = "auto"
     up: Up = "auto"  # axis of the file's world that points up; auto: as most cameras have it
     front: str = ""  # file_path of the image that looks at the face; "": the world is not turned
     convention: Convention = "opengl"  # axes of the cameras in transform_matrix
@@ -39,7 +41,7 @@ class PosedImageSettings:
     use_depth: bool = True  # read depth_file_path where all frames have one
 
     def __post_init__(self) -> None:
-        if self.scale is not None and not self.scale > 0:
+        if self.scale != "auto" and not self.scale > 0:
             raise ViewsError(f"scale is {self.scale}; use more than 0")
         if self.size and self.size < 16:
             raise ViewsError(f"size is {self.size} px; use at least 16, or 0 to keep images")
@@ -102,8 +104,8 @@ def read_posed_images(
     placement = place(
         np.stack([frame.camera_to_world for frame in frames]),
         half,
-        scale=settings.scale,
-        offset=settings.offset,
+        scale=None if settings.scale == "auto" else settings.scale,
+        offset=None if settings.offset == "auto" else settings.offset,
         up=settings.up,
         front=0 if settings.front else None,
         box=transforms.box,

@@ -72,6 +72,7 @@ def test_fit_one_with_a_given_decoder(
     folder: Path, fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [str(folder), "--decoder", str(fitted), "--out", str(tmp_path / "two"), *FAST]
+    words += ["--scale", "auto"]
     fit_one.main(words)
     first, second = (
         json.loads((path / "metrics.json").read_text()) for path in (fitted, tmp_path / "two")
