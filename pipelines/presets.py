@@ -54,6 +54,7 @@ TINY = RunSettings(
             rays_per_step=512,
             occupancy_size=48,
             depth_band=0.2,
+            surface_band=0.1,
             render_samples=48,
         ),
     ),
@@ -132,7 +133,11 @@ TINY = RunSettings(
 # A laptop: real avatars in a quarter of an hour on two cores. The models learn them by heart.
 DEMO = RunSettings(
     render=RenderStage(avatars=16, views=32, size=128, samples=8, shard_size=2),
-    fit=FitStage(subjects=16, shard_size=2, engine=FitSettings(decoder_steps=600, depth_band=0.15)),
+    fit=FitStage(
+        subjects=16,
+        shard_size=2,
+        engine=FitSettings(decoder_steps=600, depth_band=0.15, surface_band=0.06),
+    ),
     base=BaseStage(
         log_every=160,
         checkpoint_every=1600,
@@ -236,6 +241,7 @@ SINGLE_GPU = RunSettings(
     ),
     fit=FitStage(
         subjects=64,
+        batch=8,
         shard_size=20,
         engine=FitSettings(
             resolution=128,
@@ -308,6 +314,7 @@ PAPER = RunSettings(
     ),
     fit=FitStage(
         subjects=500,
+        batch=8,
         shard_size=50,
         engine=FitSettings(
             decoder=DecoderConfig(channels=32, hidden=128),

@@ -36,7 +36,8 @@ class FitSettings:
     compact_points: int = 512  # points of the density-smoothness loss in a step, likewise
     occupancy_size: int = 64  # voxels a side of the carved grid
     use_depth: bool = True  # carve and place samples by depth, where the views have it
-    depth_band: float = 0.1  # samples gather this near the surface, box units; 3 texels and more
+    depth_band: float = 0.1  # samples of a ray end this far from the surface, box units
+    surface_band: float = 0.04  # half of them lie this near to it
     plane_rate: float = 4e-2  # Adam's learning rate for planes at the start
     plane_rate_end: float = 2e-3  # and at the end (cosine in between)
     decoder_rate: float = 4e-3  # Adam's learning rate for the decoder at the start

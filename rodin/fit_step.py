@@ -53,7 +53,7 @@ def draw(
     rows: list[tuple[Tensor, ...]] = []
     for bank, generator in zip(banks, generators, strict=True):
         batch = bank.batch(rays, generator)
-        distance, delta = place(batch, settings.samples_per_ray, settings.depth_band, generator)
+        distance, delta = place(batch, settings.samples_per_ray, settings.surface_band, generator)
         samples = batch.origins[:, None] + distance[..., None] * batch.directions[:, None]
         anywhere = torch.rand(pairs, 3, generator=generator) * 2 - 1
         aside = torch.randn(pairs, 3, generator=generator) * settings.compact_radius

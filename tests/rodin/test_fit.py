@@ -38,6 +38,7 @@ SETTINGS = FitSettings(
     compact_points=128,
     occupancy_size=32,
     depth_band=0.2,
+    surface_band=0.1,
     render_samples=48,
 )
 TINY = dataclasses.replace(SETTINGS, steps=4, decoder_steps=6, rays_per_step=128, empty_points=64)
