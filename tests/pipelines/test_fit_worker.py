@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from infra.manifest import Dataset, finalize, open_dataset
 from infra.plan import Unit
 from infra.shards import Failure, Packed, commit_unit, pending_units, read_sidecar
 from infra.storage import open_store
-from pipelines import fit, quality
+from pipelines import export, fit, quality
 from pipelines.fit_worker import FitWorker, better, decoded, seed_of
 from pipelines.settings import FitStage
 from rodin import record
@@ -158,6 +159,17 @@ def test_outliers_are_fitted_again_and_marked(run: Path, decoder: Any) -> None:
     page = files["quality.html"].decode()
     assert NOISE in page and page.count("data:image/png") == 4 and "worst decile" in page
     assert files["worst.png"].startswith(b"\x89PNG")
+    check_export(run)
+
+
+def check_export(run: Path) -> None:
+    """`rodin export` takes a person out of a data set by its key."""
+    words = [str(run / "triplanes"), "--out", str(run / "noise.png")]
+    export.main([*words, "--key", NOISE, "--size", "24", "--count", "2", "--samples", "16"])
+    with Image.open(run / "noise.png") as picture:
+        assert picture.size == (48, 24)
+    with pytest.raises(SystemExit):
+        export.main(words)
 
 
 def test_a_worse_second_fit_is_not_kept() -> None:
