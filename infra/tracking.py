@@ -260,13 +260,18 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting or variable of this name holds a key or password."""
+    return bool(_SECRET.search(name))
+
+
 def mask(text: str) -> str:
     """The text with user names and passwords cut out of its URIs."""
     return _IN_URI.sub(r"\1***@", text)
 
 
 def _hide(name: str, value: str) -> str:
-    return "***" if _SECRET.search(name) and value else mask(str(value))
+    return "***" if is_secret(name) and value else mask(str(value))
 
 
 def _line(error: BaseException) -> str:

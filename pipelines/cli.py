@@ -15,6 +15,7 @@ STAGES = {
     "sample": "models -> new avatars",
     "evaluate": "a trained run against people it never saw: distances, portraits, pictures",
     "report": "a run -> one self-contained report.html",
+    "submit": "a stage, or the chain, as jobs of a Ray cluster (--address http://host:8265)",
     "dataset": "look at, verify, filter, merge and extend the shards of a run",
     "fit-one": "a folder of posed images (transforms.json) -> tri-plane, mesh, turntable",
     "export": "a tri-plane -> mesh (.glb .ply), film (.webp .mp4) or picture (.png)",
@@ -26,6 +27,7 @@ def usage() -> str:
     lines = [
         "usage: rodin STAGE [--preset tiny|demo|single-gpu|paper] [--out URI] [--help]",
         "       rodin gallery [--seeds 0:48] [--out PNG] [--help]",
+        "       rodin submit [--address URL] STAGE|chain ... [--help]",
         "       rodin dataset verify|ls|head|card|filter|merge|extend DATASET [--help]",
         "       rodin fit-one VIEWS --decoder RUN [--help]",
         "       rodin export TRIPLANE --out avatar.glb [--help]",

@@ -27,6 +27,8 @@ from infra.tracking import Tracking, ui_command
 from pipelines.options import Options
 from pipelines.settings import RunSettings, as_dict, digest
 
+CODE = "RODIN_CODE"  # environment variable: the version of the code of a job
+
 
 def default_tracking(out: str) -> str:
     """MLflow's own variable, else a SQLite file beside the run (so that runs compare)."""
@@ -44,7 +46,10 @@ def whole_uri(uri: str) -> str:
 
 
 def code_version() -> str:
-    """The commit of the source tree when there is one, else the package version."""
+    """What RODIN_CODE says (set for jobs, whose folder has no history), else the commit of the
+    source tree when there is one, else the package version."""
+    if told := os.environ.get(CODE):
+        return told
     here = Path(__file__).parent
     try:
         found = subprocess.run(

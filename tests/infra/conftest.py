@@ -69,6 +69,68 @@ def s3(s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     return s3_process
 
 
+@dataclass(frozen=True)
+class JobServer:
+    address: str
+    token: str
+    folder: Path  # Ray's logs and state
+
+    def environment(self) -> dict[str, str]:
+        """Of a process that talks to the server, without this one's Ray and tracking."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
+        # Jobs run the `python` that the cluster's PATH names.
+        kept["PATH"] = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
+        return kept | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+
+
+@pytest.fixture(scope="session")
+def job_server() -> Iterator[JobServer]:
+    """A Ray cluster of one node with its job server, which asks for a token."""
+    import secrets
+    import tempfile
+
+    folder = tempfile.mkdtemp(prefix="rodin-job-", dir="/tmp")  # short: sockets live in it
+    server = JobServer(f"http://127.0.0.1:{free_port()}", secrets.token_hex(32), Path(folder))
+    ray = Path(sys.executable).with_name("ray")
+    command = [str(ray), "start", "--head", "--block", "--num-cpus=2", f"--temp-dir={folder}"]
+    command += [f"--port={free_port()}", f"--dashboard-port={server.address.rpartition(':')[2]}"]
+    command += [f"--dashboard-agent-listen-port={free_port()}", "--disable-usage-stats"]
+    command += [f"--dashboard-agent-grpc-port={free_port()}", "--object-store-memory=100000000"]
+    command += ["--min-worker-port=0", "--max-worker-port=0"]  # any: the range may hold the above
+    command += [f"--ray-client-server-port={free_port()}", "--include-dashboard=true"]
+    log = open(Path(folder) / "start.log", "wb")  # noqa: SIM115  closed below
+    process = subprocess.Popen(
+        command, env=server.environment(), stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        wait_for(server, process)
+        yield server
+    finally:
+        process.terminate()  # `ray start --block` ends its own processes first
+        try:
+            process.wait(30)
+        finally:
+            log.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for(server: JobServer, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    import urllib.request
+
+    request = urllib.request.Request(
+        f"{server.address}/api/jobs/", headers={"Authorization": f"Bearer {server.token}"}
+    )
+    end = time.monotonic() + seconds
+    while True:
+        assert process.poll() is None, (server.folder / "start.log").read_text()[-2000:]
+        assert time.monotonic() < end, "the job server did not start"
+        try:
+            with urllib.request.urlopen(request, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.3)
+
+
 @pytest.fixture(params=["file", "s3"])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path):
     """An empty store of each kind."""

@@ -238,6 +238,18 @@ def test_a_selection_reads_like_any_data_set(made: FileStore, tmp_path: Path) ->
     assert again["shards_at"] == data.store.uri
 
 
+def test_a_selections_card_reads_it(
+    made: FileStore, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = FileStore(tmp_path / "some")
+    edit.select(open_dataset(made), out, keys_of(5, 6), "some")
+    (code,) = re.findall(r"```python\n(.*?)```", out.read("README.md").decode(), re.S)
+    monkeypatch.chdir(out.root)
+    exec(code, {})
+    found = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(found) == sorted(open_dataset(out).keys("train"))
+
+
 def test_a_damaged_shard_shows_through_a_selection(copy: FileStore, tmp_path: Path) -> None:
     out = FileStore(tmp_path / "some")
     edit.select(open_dataset(copy), out, keys_of(0, 18), "all")

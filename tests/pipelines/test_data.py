@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from itertools import islice
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
-from pipelines.data import RunOrder
+from infra.dataset import open_dataset
+from infra.storage import FileStore
+from pipelines.data import RunOrder, TriplaneSamples
+from tests.infra import people
 
 
 def take(count: int, batch: int, batches: int, **more: int) -> list[list[int]]:
@@ -39,3 +47,26 @@ def test_seeds_differ_and_zero_is_a_seed() -> None:
 def test_a_batch_that_ranks_cannot_share_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size=3 does not divide among 2"):
         take(5, 3, 1, ranks=2)
+
+
+@pytest.mark.parametrize("reader", ["ours", "webdataset"])
+def test_loaders_with_workers_see_every_sample_once(tmp_path: Path, reader: str) -> None:
+    """By the manifest's ranges, and by webdataset over the plain tars, each in two processes."""
+    store = FileStore(tmp_path)
+    people.make(store, people.keys_of(0, 10), shard_size=2)
+    shards = open_dataset(store)
+    if reader == "ours":
+        samples = TriplaneSamples(shards, "train")
+        loader = DataLoader(samples, batch_size=2, num_workers=2)
+        planes = [plane for batch in loader for plane in batch["planes"]]
+    else:
+        import webdataset as wds
+
+        tars = [str(tmp_path / name) for name in shards.shards("train")]
+        raw = wds.WebDataset(tars, shardshuffle=False)
+        loader = DataLoader(raw, batch_size=None, num_workers=2)
+        arrays = [np.load(io.BytesIO(s["triplane.npy"]), allow_pickle=False) for s in loader]
+        planes = [torch.from_numpy(array).float() for array in arrays]
+    wanted = [people.planes_of(key).astype(np.float32) for key in shards.keys("train")]
+    found = sorted(plane.numpy().tobytes() for plane in planes)
+    assert found == sorted(array.tobytes() for array in wanted)
