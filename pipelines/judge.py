@@ -22,7 +22,7 @@ from rodin import cameras, distances, metrics, perceptual, record
 from rodin import occupancy as occupancies
 from rodin.consistency import consistency
 from rodin.generate import encode_portraits, generate
-from rodin.refiner import render_refined
+from rodin.refiner import RefinerSystem, render_refined
 from rodin.render import render_image
 
 ENOUGH = 8  # held-out people that stand for all; with fewer, all people are the reference
@@ -94,28 +94,57 @@ class Judge:
             settings=self.stage.generate,
         )
 
-    def images(self, planes: Tensor, matrices: Tensor, intrinsics: Tensor, side: int) -> Any:
-        """Images (V, S, S, 3), depths (V, S, S), and refined images or None, of one avatar."""
+    def images(
+        self, planes: Tensor, matrices: Tensor, intrinsics: Tensor, side: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (V, S, S, 3), their depths (V, S, S) and the occupancy grid of one avatar."""
         grid = occupancies.from_density(planes[None], self.decoder)[0]
-        rendered, depths, refined = [], [], []
-        for matrix, intrinsic in zip(matrices, intrinsics, strict=True):
-            camera = (planes, self.decoder, matrix, intrinsic, side, side)
-            samples = self.stage.render_samples
-            out = render_image(*camera, samples=samples, occupancy=grid)
-            rendered.append(out.rgb.clamp(0, 1))
-            depths.append(out.depth)
-            if self.refiner is not None:
-                fine, _ = render_refined(
-                    planes, self.decoder, self.refiner, *camera[2:], samples=samples, occupancy=grid
-                )
-                refined.append(fine)
-        return torch.stack(rendered), torch.stack(depths), torch.stack(refined) if refined else None
+        found = [
+            render_image(
+                planes,
+                self.decoder,
+                *camera,
+                side,
+                side,
+                samples=self.stage.render_samples,
+                occupancy=grid,
+            )
+            for camera in zip(matrices, intrinsics, strict=True)
+        ]
+        rgb = torch.stack([out.rgb.clamp(0, 1) for out in found])
+        return rgb, torch.stack([out.depth for out in found]), grid
+
+    def refined(
+        self,
+        refiner: RefinerSystem,
+        planes: Tensor,
+        matrices: Tensor,
+        intrinsics: Tensor,
+        side: int,
+        grid: Tensor,
+    ) -> Tensor:
+        """The same images (V, S, S, 3) through a refiner."""
+        found = [
+            render_refined(
+                planes,
+                self.decoder,
+                refiner,
+                *camera,
+                side,
+                side,
+                samples=self.stage.render_samples,
+                occupancy=grid,
+            )[0]
+            for camera in zip(matrices, intrinsics, strict=True)
+        ]
+        return torch.stack(found)
 
     def embed(self, images: Tensor) -> Tensor:
         return distances.embed(images.movedim(-1, 1), self.network)
 
     def sets(self, made: Sequence[Tensor]) -> tuple[dict[str, float], list[Tensor]]:
-        """Generated and real views as sets; beside it, renders of the real people's own planes.
+        """Generated and real views as sets; beside it, renders of the real people's own planes:
+        whole, and at the refiner's size, resized and refined.
 
         Avatar i is seen by the cameras of person i. Returns the metrics and each avatar's images.
         """
@@ -132,10 +161,16 @@ class Judge:
         found |= {f"{name}_of_fits": value for name, value in floor.items()}
         found |= self._quality("fits", [f[0] for f in fitted], self.reference)
         if self.refiner is not None:
-            refined = [f[2] for f in fitted]
-            found |= self._quality("refined_fits", refined, self.reference)
-            fine = distances.set_distances(self.embed(torch.cat(refined)), real)
-            found |= {f"{name}_of_refined_fits": value for name, value in fine.items()}
+            # An untrained refiner resizes what it gets: what the trained one has to be better than.
+            resizing = RefinerSystem(self.refiner.settings)
+            for name, refiner in (("resized", resizing), ("refined", self.refiner)):
+                fine = [
+                    self.refined(refiner, p.planes, *_cameras(p), f[2])
+                    for p, f in zip(self.reference, fitted, strict=True)
+                ]
+                found |= self._quality(f"{name}_fits", fine, self.reference)
+                apart = distances.set_distances(self.embed(torch.cat(fine)), real)
+                found |= {f"{key}_of_{name}_fits": value for key, value in apart.items()}
         return found, shown
 
     def _quality(
@@ -172,10 +207,11 @@ class Judge:
         plain, fine, pictures = [], [], []
         for i, planes in enumerate(made[:JUDGED]):
             self.report(f"near views of avatar {i + 1}")
-            images, depths, refined = self.images(planes, matrices, intrinsics, side)
+            images, depths, grid = self.images(planes, matrices, intrinsics, side)
             plain.append(consistency(images, depths, matrices, intrinsics)[0])
             pictures.append(images)
-            if refined is not None:
+            if self.refiner is not None:
+                refined = self.refined(self.refiner, planes, matrices, intrinsics, side, grid)
                 fine.append(consistency(refined, depths, matrices, intrinsics)[0])
                 pictures.append(refined)
         found = {"consistency_psnr": float(np.mean(plain))}

@@ -91,6 +91,9 @@ def test_one_command_measures_all(run: Path, capsys: pytest.CaptureFixture[str])
         "nearest_training_planes", "consistency_psnr", "consistency_psnr_refined",
     ):  # fmt: skip
         assert np.isfinite(metrics[name]), name
+    # the refiner of this run is untrained: it resizes
+    assert metrics["psnr_refined_fits"] == pytest.approx(metrics["psnr_resized_fits"])
+    assert metrics["psnr_resized_fits"] != pytest.approx(metrics["psnr_fits"])
     assert found["facts"]["reference"] == "5 people, 1 of them held out"
     out = capsys.readouterr().out
     assert all(name in out for name in metrics)
