@@ -1,4 +1,4 @@
-"""A small safe language that chooses rows of a manifest: `age>40 and glasses!=none`.
+"""A small safe language that chooses rows of a manifest: `years>40 and glasses!=none`.
 
 Names are columns (`psnr` is `metric_psnr` or `attr_psnr`), values are numbers, words and quoted
 strings; `and`, `or`, `not`, `in`, comparisons and brackets join them. The text is parsed, never
@@ -22,7 +22,7 @@ _ORDER = {
     ast.NotEq: "not_equal",
 }
 _WORDS = {"true": True, "false": False}
-_HELP = "write such as: age>40 and glasses!=none"
+_HELP = "write such as: years>40 and glasses!=none"
 
 
 class ExpressionError(ValueError):
@@ -142,7 +142,7 @@ class _Reader:
         names = [c.removeprefix("metric_").removeprefix("attr_") for c in self.table.column_names]
         text = _text(node)
         near = difflib.get_close_matches(text, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)[:300]}"
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)[:1500]}"
         return ExpressionError(f"no column {text!r}; {hint}")
 
 

@@ -201,6 +201,8 @@ def _sample(
             check(row["key"], members)
     except ValueError as error:
         report.problem(f"{where}: {error}")
+    except Exception as error:  # a stranger's sample must not end the look at all others
+        report.problem(f"{where}: {type(error).__name__} while it was checked")
 
 
 def _orphans(dataset: Dataset, listed: set[str], report: Report) -> None:

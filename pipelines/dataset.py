@@ -93,7 +93,7 @@ class Filter:
 
     # the data set's folder or s3:// address
     dataset: Place
-    # such as: age>40 and glasses!=none, psnr>=25, hair in (bob, afro), split==train
+    # such as: years>40 and glasses!=none, psnr>=25, hair_style in (bob, afro)
     expression: Expression
     # where the selection goes; empty: only count what would be chosen
     out: str = ""
@@ -112,7 +112,7 @@ def opened(address: str) -> Dataset:
 
 def checker(kind: str, decode: bool, decoder: str) -> Callable[[str, Mapping[str, bytes]], None]:
     """What the schema asks of one sample; headers alone unless `decode`. Raises ValueError."""
-    from rodin import codecs, record
+    from rodin import codecs, record, truth
 
     limits = codecs.Limits()
 
@@ -134,8 +134,11 @@ def checker(kind: str, decode: bool, decoder: str) -> Callable[[str, Mapping[str
             size = offset + math.prod(shape) * dtype.itemsize
             if size != len(planes):
                 raise ValueError(f"triplane.npy: has {len(planes)} bytes, {shape} needs {size}")
-        if decode:
-            (record.decode_views if kind == "views" else record.decode_triplane)(members)
+        if decode and kind == "views":
+            record.decode_views(members)
+            truth.decode_truth(members)
+        elif decode:
+            record.decode_triplane(members)
 
     return look
 

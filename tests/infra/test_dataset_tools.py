@@ -202,9 +202,12 @@ def test_orphans_are_notes_and_checks_can_refuse(copy: FileStore) -> None:
     def refuse(key: str, members: object) -> None:
         if key.endswith("7"):
             raise ValueError("view000.webp is lossy")
+        if key.endswith("9"):
+            raise KeyError("odd")
 
-    (first, *_) = verify(open_dataset(copy), refuse).problems
-    assert "avatar_000007" in first and "lossy" in first
+    lines = "\n".join(verify(open_dataset(copy), refuse).problems)
+    assert re.search("avatar_000007.*lossy", lines)
+    assert re.search("avatar_000009.*KeyError while it was checked", lines)
 
 
 # -- selections ---------------------------------------------------------------------------------

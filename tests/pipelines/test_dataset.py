@@ -140,4 +140,4 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         dataset.main(["filter", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "age>40 and glasses!=none" in text and "EXPRESSION" in text
+    assert "years>40 and glasses!=none" in text and "EXPRESSION" in text
