@@ -28,6 +28,7 @@ _NOISY = (
     "ray.dashboard.modules.job.sdk",
     "ray.dashboard.modules.dashboard_sdk",
     "ray._private.runtime_env.packaging",
+    "ray._private.runtime_env.working_dir",
 )
 _WAIT = 2.0  # seconds between two looks at a job
 _ADDRESS = re.compile(r"https?://[\w.\-]+(:\d+)?(/[\w.\-/]*)?")
@@ -95,7 +96,7 @@ class Jobs:
         from ray.job_submission import JobSubmissionClient
 
         for name in _NOISY:  # they tell of every ignored file
-            logging.getLogger(name).setLevel(logging.WARNING)
+            logging.getLogger(name).setLevel(logging.ERROR)
         self.address = address
         self._client = self._ask(lambda: JobSubmissionClient(address))
 

@@ -179,12 +179,12 @@ async def run_chain(
 
 
 def printer(name: str) -> Callable[[str], None]:
-    """Writes whole lines, each after the job's name where several jobs run."""
+    """Writes whole lines, each after the job's name where several jobs run; "" ends the last."""
     rest = ""
 
     def write(text: str) -> None:
         nonlocal rest
-        *lines, rest = (rest + text).split("\n")
+        *lines, rest = (rest + (text or "\n" * bool(rest))).split("\n")
         for line in lines:
             print(f"[{name}] {line}" if name else line, flush=True)
 
@@ -205,7 +205,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         write = printer(name if len(specs) > 1 else "")
         code = await jobs.follow(job, write)
-        write("\n")
+        write("")
         print(f"{name}: ended with exit code {code}", flush=True)
         return code
 

@@ -187,5 +187,6 @@ def test_lines_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     for part in ("one\ntw", "o\n", "thr"):
         write(part)
     assert capsys.readouterr().out == "[fit] one\n[fit] two\n"
-    write("\n")
+    write("")
+    write("")
     assert capsys.readouterr().out == "[fit] thr\n"
