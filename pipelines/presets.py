@@ -214,6 +214,7 @@ DEMO = RunSettings(
         model=RefinerSettings(
             net=RefinerNetSettings(width=32, blocks=4),
             patch=PatchSettings(size=64, samples=48, occupancy=24),
+            perceptual_weight=0.02,
         ),
         train=TrainSettings(
             total_samples=1600,
