@@ -1,4 +1,4 @@
-"""A real S3 server for the storage tests."""
+"""A real S3 server for the storage tests, and a data set of people made of numbers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from infra.storage import FileStore
+from tests.infra.people import keys_of, make
 
 ACCESS, SECRET = "test-access-key", "test-secret-key-0123"
 
@@ -140,3 +143,17 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path):
         return open_store(tmp_path / "store")
     server = request.getfixturevalue("s3")
     return open_store(f"s3://{server.bucket}/{tmp_path.name}")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> FileStore:
+    """18 people, the fifth a poison item."""
+    store = FileStore(tmp_path_factory.mktemp("made"))
+    make(store, keys_of(0, 18), poison=keys_of(4, 1))
+    return store
+
+
+@pytest.fixture
+def copy(made: FileStore, tmp_path: Path) -> FileStore:
+    shutil.copytree(made.root, tmp_path / "copy")
+    return FileStore(tmp_path / "copy")

@@ -78,3 +78,13 @@ def make(
         files=["decoder.safetensors"],
         contact_sheet="contact.png",
     )
+
+
+def flip(store: Store, key: str, at: int) -> None:
+    data = bytearray(store.read(key))
+    data[at] ^= 1
+    store.write(key, bytes(data))
+
+
+def tar_of(store: Store) -> str:
+    return next(key for key in store.list("train/") if key.endswith(".tar"))

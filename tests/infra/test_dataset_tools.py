@@ -5,33 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from infra import edit, manifest
+from infra import edit
 from infra.dataset import Dataset, DatasetError, open_dataset
 from infra.expression import ExpressionError, choose
-from infra.shards import commit_unit
 from infra.storage import FileStore, StorageError
 from infra.verify import verify
-from tests.infra.people import SETTINGS, keys_of, make, planes_of, samples, triplane_members
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> FileStore:
-    store = FileStore(tmp_path_factory.mktemp("made"))
-    make(store, keys_of(0, 18), poison=keys_of(4, 1))
-    return store
-
-
-@pytest.fixture
-def copy(made: FileStore, tmp_path: Path) -> FileStore:
-    shutil.copytree(made.root, tmp_path / "copy")
-    return FileStore(tmp_path / "copy")
+from tests.infra.people import flip, keys_of, make, planes_of, tar_of, triplane_members
 
 
 def chosen(data: Dataset, text: str) -> list[int]:
@@ -108,16 +93,6 @@ def test_a_sound_data_set_is_sound(any_store) -> None:
     assert report.problems == [] and report.notes == []
     assert sorted(seen) == sorted(set(keys_of(0, 9)) - {keys_of(4, 1)[0]})
     assert report.samples == 8 and report.bytes > 8000
-
-
-def flip(store: FileStore, key: str, at: int) -> None:
-    data = bytearray(store.read(key))
-    data[at] ^= 1
-    store.write(key, bytes(data))
-
-
-def tar_of(store: FileStore) -> str:
-    return next(key for key in store.list("train/") if key.endswith(".tar"))
 
 
 def json_change(store: FileStore, key: str, change: Callable[[dict], object]) -> None:
@@ -279,144 +254,6 @@ def test_a_remote_selection_may_not_name_local_folders(s3, tmp_path: Path) -> No
     remote.write("dataset.json", json.dumps({**info, "shards_at": "/etc"}).encode())
     with pytest.raises(DatasetError, match="names the local folder /etc"):
         open_dataset(remote)
-
-
-# -- merge and extend ---------------------------------------------------------------------------
-
-
-def everything(store: FileStore) -> dict[str, bytes]:
-    return {key: store.read(key) for key in store.list()}
-
-
-def test_extend_adds_and_touches_nothing_old(copy: FileStore, tmp_path: Path) -> None:
-    old, before = open_dataset(copy).keys(), everything(copy)
-    more = FileStore(tmp_path / "more")
-    make(more, keys_of(1000, 11), poison=keys_of(1003, 1))
-    info, written = edit.append(copy, [open_dataset(more)])
-    grown, after = open_dataset(copy), everything(copy)
-    made_again = {"manifest.parquet", "dataset.json", "README.md"}
-    assert {k: v for k, v in after.items() if k in before and k not in made_again} == {
-        k: v for k, v in before.items() if k not in made_again
-    }
-    assert written == len(open_dataset(more).info["shards"]["train"]) + len(
-        open_dataset(more).info["shards"]["val"]
-    )
-    assert sorted(grown.keys()) == sorted([*old, *open_dataset(more).keys()])
-    assert sorted(f["key"] for f in info["failures"]) == ["avatar_000004", "avatar_001003"]
-    assert grown.read("avatar_001005") == triplane_members("avatar_001005")
-    report = verify(grown)
-    assert report.problems == [] and report.notes == []
-    train = np.stack([planes_of(key).astype(np.float64) for key in grown.keys("train")])
-    np.testing.assert_allclose(info["stats"]["mean"], train.mean((0, 1, 3, 4)), rtol=1e-12)
-    assert len(info["lineage"]["merged"]) == 2 and "views" not in info["lineage"]
-    assert edit.append(copy, [open_dataset(more)]) == (info, 0)  # again: nothing to do
-    assert everything(copy) == after
-
-
-@pytest.mark.parametrize("stop_at", [0, 1, 2, 3])
-def test_extend_goes_on_after_a_crash(copy: FileStore, tmp_path: Path, stop_at: int) -> None:
-    more = FileStore(tmp_path / "more")
-    make(more, keys_of(1000, 11))
-    undisturbed = FileStore(tmp_path / "undisturbed")
-    shutil.copytree(copy.root, undisturbed.root)
-
-    class Dies(FileStore):
-        left = stop_at
-
-        def write(self, key: str, data: bytes) -> None:
-            if key.endswith(".json") and Dies.left <= 0:
-                raise KeyboardInterrupt
-            Dies.left -= 1
-            super().write(key, data)
-
-    with pytest.raises(KeyboardInterrupt):
-        edit.append(Dies(copy.root), [open_dataset(more)])
-    other = FileStore(tmp_path / "other")
-    make(other, keys_of(2000, 3))
-    if len(open_dataset(copy)) == 17 and edit.receipts(open_dataset(copy))[1]:
-        with pytest.raises(DatasetError, match="not finished; run that command again"):
-            edit.append(copy, [open_dataset(other)])
-    edit.append(copy, [open_dataset(more)])
-    edit.append(undisturbed, [open_dataset(more)])
-    for name in ("dataset.json", "manifest.parquet", "README.md"):
-        assert copy.read(name) == undisturbed.read(name)
-    assert verify(open_dataset(copy)).problems == []
-
-
-def test_merge_makes_the_same_bytes_each_time(made: FileStore, any_store, tmp_path: Path) -> None:
-    second = FileStore(tmp_path / "second")
-    make(second, keys_of(1000, 5), shard_size=2)
-    some = FileStore(tmp_path / "some")
-    edit.select(open_dataset(made), some, keys_of(0, 3), "the first")
-    parts = [open_dataset(some), open_dataset(second)]
-    info, _ = edit.append(any_store, parts)
-    merged = open_dataset(any_store)
-    assert sorted(merged.keys()) == sorted([*keys_of(0, 3), *keys_of(1000, 5)])
-    assert verify(merged).problems == [] and "shards_at" not in info
-    twin, _ = edit.append(FileStore(tmp_path / "twin"), parts)
-    assert twin == info
-    assert any_store.read("contact.png") == second.read("contact.png")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"settings": {"size": 9, "seed": 0}}, "settings.size is 9"),
-        ({"decoder": b"others"}, r"files\.decoder"),
-        ({"val_fraction": 0.5}, "val_fraction is 0.5"),
-        ({"keys": keys_of(17, 3)}, "avatar_000017"),
-    ],
-)
-def test_unlike_data_sets_are_not_merged(
-    made: FileStore, tmp_path: Path, change: dict, words: str
-) -> None:
-    other = FileStore(tmp_path / "other")
-    make(other, change.pop("keys", keys_of(1000, 3)), **change)
-    out = FileStore(tmp_path / "out")
-    with pytest.raises(DatasetError, match=words):
-        edit.append(out, [open_dataset(made), open_dataset(other)])
-    assert list(out.list()) == []
-
-
-def test_a_damaged_source_stops_a_merge(copy: FileStore, tmp_path: Path) -> None:
-    flip(copy, tar_of(copy), 900)
-    out = FileStore(tmp_path / "out")
-    more = FileStore(tmp_path / "more")
-    make(more, keys_of(1000, 3))
-    with pytest.raises(DatasetError, match="damaged"):
-        edit.append(out, [open_dataset(copy), open_dataset(more)])
-    assert not out.exists("dataset.json")
-
-
-def test_selections_do_not_grow(made: FileStore, tmp_path: Path) -> None:
-    some, more = FileStore(tmp_path / "some"), FileStore(tmp_path / "more")
-    edit.select(open_dataset(made), some, keys_of(0, 3), "the first")
-    make(more, keys_of(1000, 3))
-    with pytest.raises(DatasetError, match="is a selection; merge it"):
-        edit.append(some, [open_dataset(more)])
-
-
-def test_wrong_splits_are_refused(tmp_path: Path) -> None:
-    from infra.plan import Unit
-
-    one, two = FileStore(tmp_path / "one"), FileStore(tmp_path / "two")
-    make(one, keys_of(0, 3))
-    wrong = [Unit("val" if u.split == "train" else "train", 0, u.keys) for u in _units(two)]
-    for unit in wrong:
-        commit_unit(two, unit, samples(unit.keys), settings=SETTINGS)
-    two.write("decoder.safetensors", b"weights")
-    manifest.finalize(
-        two, dataset="triplanes", units=wrong, settings=SETTINGS,
-        lineage={"val_fraction": 0.25}, files=["decoder.safetensors"],
-    )  # fmt: skip
-    with pytest.raises(DatasetError, match="which its hash does not say"):
-        edit.append(FileStore(tmp_path / "out"), [open_dataset(one), open_dataset(two)])
-
-
-def _units(store: FileStore) -> list:
-    from infra.plan import plan_units
-
-    return [unit for unit in plan_units(keys_of(50, 8), 9, 0.25) if unit.index == 0]
 
 
 def test_links_and_pipes_in_a_data_set_are_refused(copy: FileStore, tmp_path: Path) -> None:
