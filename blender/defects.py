@@ -27,6 +27,7 @@ _OPENING = 300  # px: larger patches of skin within clothes are armholes and nec
 _NEAR_SCALP = 0.032  # box units (8 mm) about points of the scalp that are 1 cm apart
 _BEFORE = 0.06  # box units (15 mm): hair that hangs so far before a brim is not through it
 _BROW_FREE = 0.4  # share of the brows' place that neither hair nor headwear nor glasses hide
+_ABOVE = (LABELS["hair"], LABELS["necklace"])  # what hangs over the edge of clothes
 _CLOSED = 0.45  # weight of a blink or squint from which little or nothing of an eye shows
 
 
@@ -42,8 +43,8 @@ def islands(
 
     labels (H, W) uint8. Nine tenths of the patch's rim have to be `outer`. With `bridge`, patches
     with gaps of up to 2 `bridge` px are one, as what tapers off is drawn as dashes, and those that
-    reach hair are left out, as they may go on under it. With depth (H, W) a patch that hangs in
-    front of its rim is left out.
+    reach hair or a necklace are left out, as they may go on under it. With depth (H, W) a patch
+    that hangs in front of its rim is left out.
     """
     mask = labels == LABELS[inner]
     grown_mask = ndimage.binary_dilation(mask, np.ones((3, 3)), bridge) if bridge else mask
@@ -59,7 +60,7 @@ def islands(
         around = labels[grown][rim]
         if (around == LABELS[outer]).mean() <= 0.9:
             continue
-        if bridge and (around == LABELS["hair"]).any():  # it may go on below
+        if bridge and np.isin(around, _ABOVE).any():  # it may go on below
             continue
         if depth is not None:
             before = np.median(depth[grown][rim]) - np.median(depth[grown][patch])

@@ -60,12 +60,13 @@ def build_skin(spec: AvatarSpec, shaped: Shaped, levels: int) -> None:
     npos = data[:, 3:6]
     attributes = paint(npos, {"lips": data[:, 6], "mouth": data[:, 7]}, spec)
     attributes |= {"npos": npos}
-    # Under the hem the skin takes the colour of the cloth, so that no gap between them shows.
+    # Under the hem the skin counts as cloth and has its colour, so that no gap between them shows.
     cloth = hem_colours(npos, spec.clothes)
     hem = (bust_level(data[:, :3]) < _HEM) & (cloth[:, 3] > 0)
     attributes["albedo"][hem, :3] = cloth[hem, :3]
+    lined = hem[triangles].all(axis=1)
     attributes |= {"lips": data[:, 6], "mouth": data[:, 7]}
-    skin = make_object("skin", data[:, :3], triangles, attributes, skin_material(spec))
+    skin = make_object("skin", data[:, :3], triangles[~lined], attributes, skin_material(spec))
     skin.pass_index = LABELS["skin"]
     faces = bust_floor(data[:, :3], triangles, on_cut)
     bare = (cloth[faces, 3] == 0).all(axis=1)  # the cut of an arm that no sleeve covers
@@ -73,6 +74,7 @@ def build_skin(spec: AvatarSpec, shaped: Shaped, levels: int) -> None:
     flesh = skin.data.materials[0]
     for part, label, material in (
         (faces[~bare], "clothes", floor),
+        (triangles[lined], "clothes", flesh),
         (faces[bare], "skin", flesh),
     ):
         used, local = np.unique(part, return_inverse=True)

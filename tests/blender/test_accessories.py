@@ -21,7 +21,7 @@ from mathutils.bvhtree import BVHTree  # noqa: E402
 
 from blender import spec_accessories as kinds  # noqa: E402
 from blender.accessories import build_accessories  # noqa: E402
-from blender.accessory_dome import dome_of  # noqa: E402
+from blender.accessory_dome import TURNS, dome_of  # noqa: E402
 from blender.accessory_frames import FRAMES, outline  # noqa: E402
 from blender.accessory_glasses import fit, sized, temple_path  # noqa: E402
 from blender.accessory_head import Head, head_of  # noqa: E402
@@ -185,6 +185,24 @@ def test_no_skin_shows_between_crown_and_brim(asset_cache: Path, name: str) -> N
             start = foot + height * up - 20.0 * way
             hit = any(tree.ray_cast(start, way, 22.0)[0] is not None for tree in trees)
             assert hit, (slope, height)
+
+
+def test_a_flat_cap_is_closed_from_below(asset_cache: Path) -> None:
+    """Who looks in beside the peak sees the cap's lining and not what is behind."""
+    for figure, person, head in people(asset_cache):
+        trees = []
+        for part in build(wearing("headwear", "flat cap"), figure, person):
+            place = head.frame.to_template(points_of(part))
+            trees.append(
+                BVHTree.FromPolygons(place, [list(f.vertices) for f in part.data.polygons])
+            )
+        dome = dome_of(head, SEATS["flat cap"])
+        right, up, _ = dome.axes.T
+        side = dome.wide[TURNS // 4]
+        for x, height in product((-1.05, -1.0, 1.0, 1.05), (0.6, 1.0, 1.4)):
+            start = dome.centre + x * side * right + height * up + (0.0, 0.0, 30.0)
+            found = [tree.ray_cast(start, (0.0, 0.0, -1.0), 31.0)[0] for tree in trees]
+            assert any(place is not None for place in found), (x, height)
 
 
 def test_covers_tell_where_hair_is_hidden() -> None:

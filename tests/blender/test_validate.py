@@ -112,8 +112,9 @@ def test_a_tapering_opening_is_no_island() -> None:
     assert islands(labels, "skin", "clothes", 4) > 0
     labels[30:34, 45:49] = LABELS["skin"]
     assert islands(labels, "skin", "clothes", 4, bridge=1) == 16, "a hole beside it"
-    labels[29, 47] = LABELS["hair"]
-    assert islands(labels, "skin", "clothes", 4, bridge=1) == 0, "it may go on under the hair"
+    for above in ("hair", "necklace"):
+        labels[29, 47] = LABELS[above]
+        assert islands(labels, "skin", "clothes", 4, bridge=1) == 0, f"it may go on under {above}"
 
 
 def test_hair_before_a_brim_is_not_through_it() -> None:
