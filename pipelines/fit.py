@@ -40,6 +40,7 @@ from rodin import record
 
 DECODER = "decoder.safetensors"
 SHEET_PEOPLE = 24
+_RAYS_A_THREAD = 1024
 DESCRIPTION = (
     "Tri-planes of synthetic people, fitted with one shared decoder (decoder.safetensors), with "
     "the portrait, a few posed views and the quality on views that the fit never saw."
@@ -105,7 +106,8 @@ def make_decoder(context: Context, views: Dataset) -> str:
     identity = decoder_identity(stage, views)
     seal = context.read_json("triplanes/decoder.json")
     if seal is None:
-        threads = worker_count(context)
+        # A second thread pays from about a thousand rays on; below, both wait for each other.
+        threads = max(1, min(worker_count(context), stage.engine.rays_per_step // _RAYS_A_THREAD))
         task = ray.remote(num_cpus=1, max_retries=3)(train_decoder)
         with remote_bar(stage.engine.decoder_steps, "shared decoder", "step") as progress:
             reference = task.remote(

@@ -21,7 +21,7 @@ from infra.storage import open_store
 from rodin import record, truth
 
 ROOT = Path(__file__).parents[2]
-SCRIPT_LIMIT = 400  # seconds
+SCRIPT_LIMIT = 570  # seconds
 
 
 def command(stage: str, out: Path, assets: Path, *words: str) -> list[str]:
