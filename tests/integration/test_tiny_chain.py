@@ -30,12 +30,17 @@ def command(stage: str, out: Path, assets: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", f"pipelines.{stage}", *options, *words]
 
 
+def environment() -> dict[str, str]:
+    """Beside other tests threads that spin while they wait take the cores from each other."""
+    kept = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return kept | {"OMP_WAIT_POLICY": "passive"}
+
+
 def launch(stage: str, out: Path, assets: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     return subprocess.run(
         command(stage, out, assets, *words),
         cwd=ROOT,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=SCRIPT_LIMIT,
@@ -139,6 +144,7 @@ def kill_when(out: Path, assets: Path, ready: Callable[[], bool]) -> None:
     process = subprocess.Popen(
         command("run", out, assets),
         cwd=ROOT,
+        env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
