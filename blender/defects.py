@@ -51,7 +51,8 @@ def islands(
     patches = np.where(mask, ndimage.label(grown_mask)[0], 0)
     total = 0
     for index, where in enumerate(ndimage.find_objects(patches), 1):
-        grown = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in where)
+        margin = 1 + 2 * bridge
+        grown = tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in where)
         patch = patches[grown] == index
         size = int(patch.sum())
         if not least <= size <= _OPENING:
@@ -60,8 +61,10 @@ def islands(
         around = labels[grown][rim]
         if (around == LABELS[outer]).mean() <= 0.9:
             continue
-        if bridge and np.isin(around, _ABOVE).any():  # it may go on below
-            continue
+        if bridge:
+            near = ndimage.binary_dilation(patch, np.ones((3, 3)), 2 * bridge)
+            if np.isin(labels[grown][near], _ABOVE).any():  # it may go on below
+                continue
         if depth is not None:
             before = np.median(depth[grown][rim]) - np.median(depth[grown][patch])
             if before > _BEFORE:
