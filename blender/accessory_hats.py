@@ -171,7 +171,7 @@ def _flat_cap(dome: Dome) -> list[Shape]:
     drawn, low = _block(dome, ahead, 34, 3.4, 0.55)
     reach, height = reach + front * (drawn - reach), height + front * (low - height)
     # A lining from the edge to the skull closes the cap from below.
-    reach = np.concatenate([reach, (dome.wide - 0.3)[None]])
+    reach = np.concatenate([reach, (dome.wide + 0.12)[None]])
     height = np.concatenate([height, np.full((1, TURNS), 0.25)])
     return [
         rings(

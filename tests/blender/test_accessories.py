@@ -199,7 +199,7 @@ def test_a_flat_cap_is_closed_from_below(asset_cache: Path) -> None:
         dome = dome_of(head, SEATS["flat cap"])
         right, up, _ = dome.axes.T
         side = dome.wide[TURNS // 4]
-        for x, height in product((-1.05, -1.0, 1.0, 1.05), (0.6, 1.0, 1.4)):
+        for x, height in product((-1.05, 1.05), (0.6, 1.0, 1.4)):
             start = dome.centre + x * side * right + height * up + (0.0, 0.0, 30.0)
             found = [tree.ray_cast(start, (0.0, 0.0, -1.0), 31.0)[0] for tree in trees]
             assert any(place is not None for place in found), (x, height)
