@@ -169,21 +169,11 @@ def _flat_cap(dome: Dome) -> list[Shape]:
     front = _cosine(dome, 2.2)
     reach, height = _block(dome, behind, 34, 0.55, 0.55)
     drawn, low = _block(dome, ahead, 34, 3.4, 0.55)
-    reach, height = reach + front * (drawn - reach), height + front * (low - height)
+    points = dome.place(reach + front * (drawn - reach), height + front * (low - height))
     # A lining from the edge to the skull closes the cap from below.
-    reach = np.concatenate([reach, (dome.wide + 0.12)[None]])
-    height = np.concatenate([height, np.full((1, TURNS), 0.25)])
-    return [
-        rings(
-            np.concatenate(
-                [
-                    dome.clear(dome.place(reach[:-1], height[:-1]), _HAIR),
-                    dome.place(reach[-1:], height[-1:]),
-                ]
-            )
-        ),
-        _visor(dome, 4.2, 0.98, 0.6, 0.5),
-    ]
+    lining = dome.place((dome.wide + 0.12)[None], np.full((1, TURNS), 0.25))
+    crown = rings(np.concatenate([dome.clear(points, _HAIR), lining]))
+    return [crown, _visor(dome, 4.2, 0.98, 0.6, 0.5)]
 
 
 def build_hat(worn: Accessories, head: Head) -> list[bpy.types.Object]:
