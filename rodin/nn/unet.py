@@ -1,17 +1,22 @@
 """U-Net over tri-planes (Rodin, arXiv 2212.06135, section 4 and appendix A; layout of ADM).
 
-Legend: B batch, C plane channels, S plane size, W width of a level, E embedding, D latent.
+Legend: B batch, C plane channels, S plane size, W width of a level, E embedding, D latent, N images
+that a tri-plane is to the network: 3, or 1 where the planes are stacked.
 
 The three planes go through the same weights as 3B images of their own, so every convolution pads,
 up- and down-samples each plane alone and nothing crosses the seams of the roll-out. What joins
 them is attention over the tokens of the whole roll-out at the low levels, and the 3D-aware
 convolution at the levels named by the settings. A learned embedding tells each plane which it is.
+
+For comparison the planes can be stacked along the channels of one image instead (section 4.1 warns
+of it: texels at one place of two planes are no neighbours in space).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +34,7 @@ class UNetSettings:
     condition_channels: int = 0  # channels of condition planes concatenated to them; 0 = none
     width: int = 192  # channels at the top level
     multipliers: tuple[int, ...] = (1, 2, 3, 4)  # width of each level, in units of width
+    arrangement: Literal["rollout", "stack"] = "rollout"  # planes side by side, or along channels
     blocks: int = 3  # residual blocks a level on the way down (one more on the way up)
     attention_levels: tuple[int, ...] = (1, 2, 3)  # levels with attention; 0 = top
     head_channels: int = 64  # channels an attention head
@@ -49,6 +55,13 @@ class UNetSettings:
         for name in ("plane_channels", "width", "blocks", "head_channels", "patch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"unet.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.arrangement not in {"rollout", "stack"}:
+            raise ValueError(f"unet.arrangement is {self.arrangement!r}; use 'rollout' or 'stack'")
+        if self.arrangement == "stack" and self.aware_levels:
+            raise ValueError(
+                f"unet.aware_levels is {self.aware_levels} with arrangement 'stack'; 3D-aware "
+                "convolutions need planes of their own: use () or 'rollout'"
+            )
         for name in ("attention_levels", "aware_levels"):
             if any(not 0 <= level < levels for level in getattr(self, name)):
                 raise ValueError(
@@ -74,6 +87,11 @@ class UNetSettings:
     def factor(self) -> int:
         """Plane sizes must be multiples of this."""
         return self.patch * 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def images(self) -> int:
+        """Images that a tri-plane is to the network."""
+        return PLANES if self.arrangement == "rollout" else 1
 
 
 def sinusoid(value: Tensor, channels: int, period: float = 10_000.0) -> Tensor:
@@ -159,23 +177,25 @@ class _ResidualBlock(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Self-attention over the tokens of the whole roll-out: x (3B, C, S, S)."""
+    """Self-attention over the tokens of the whole tri-plane: x (N B, C, S, S)."""
 
-    def __init__(self, channels: int, head_channels: int) -> None:
+    def __init__(self, channels: int, head_channels: int, images: int) -> None:
         super().__init__()
+        self.images = images
         self.heads = max(1, channels // head_channels)
         self.norm = _norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = _zero(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        planes, channels, _, width = x.shape
-        tokens = self.qkv(self.norm(x)).view(planes // PLANES, PLANES, 3, self.heads, -1, width**2)
-        # (B, 3 planes, qkv, heads, d, S * S) -> qkv of (B, heads, 3 * S * S, d)
+        count, channels, _, width = x.shape
+        shape = (count // self.images, self.images, 3, self.heads, -1, width**2)
+        tokens = self.qkv(self.norm(x)).view(shape)
+        # (B, N images, qkv, heads, d, S * S) -> qkv of (B, heads, N * S * S, d)
         q, k, v = tokens.permute(2, 0, 3, 1, 5, 4).flatten(3, 4)
         out = functional.scaled_dot_product_attention(q, k, v)
-        out = out.unflatten(2, (PLANES, -1)).permute(0, 2, 1, 4, 3)
-        return x + self.out(out.reshape(planes, channels, width, width))
+        out = out.unflatten(2, (self.images, -1)).permute(0, 2, 1, 4, 3)
+        return x + self.out(out.reshape(count, channels, width, width))
 
 
 class _Stage(nn.Module):
@@ -207,19 +227,20 @@ class TriplaneUNet(nn.Module):
         self.settings = s = settings
         self.embedding_dim = e = 4 * s.width
         self.embed_time = _mlp(s.width, e)
-        self.embed_plane = nn.Parameter(torch.empty(PLANES, e).normal_(std=0.5))
+        self.embed_plane = nn.Parameter(torch.empty(s.images, e).normal_(std=0.5))
         self.embed_latent = _mlp(s.latent_dim, e) if s.latent_dim else None
         self.embed_strength = _mlp(s.width, e) if s.strength_input else None
-        channels_in = (s.plane_channels + s.condition_channels) * s.patch**2
+        planes = PLANES // s.images  # in an image
+        channels_in = planes * (s.plane_channels + s.condition_channels) * s.patch**2
         self.stem = nn.Conv2d(channels_in + 4 * s.position_octaves, s.width, 3, padding=1)
         self.map_latent = None
         if s.latent_map:
             self.map_latent = nn.Linear(
-                s.latent_dim, PLANES * s.width * s.latent_map**2, bias=False
+                s.latent_dim, s.images * s.width * s.latent_map**2, bias=False
             )
         self._build_levels()
         self.head_norm = _norm(s.width * s.multipliers[0])
-        channels_out = s.plane_channels * s.patch**2 * (2 if s.learned_variance else 1)
+        channels_out = planes * s.plane_channels * s.patch**2 * (2 if s.learned_variance else 1)
         self.head = _zero(nn.Conv2d(s.width * s.multipliers[0], channels_out, 3, padding=1))
 
     def _stage(self, channels_in: int, level: int, resample: str = "none") -> _Stage:
@@ -229,7 +250,7 @@ class TriplaneUNet(nn.Module):
             channels_in, channels, self.embedding_dim, s.dropout, level in s.aware_levels, resample
         )
         attends = level in s.attention_levels and resample == "none"
-        attention = _Attention(channels, s.head_channels) if attends else None
+        attention = _Attention(channels, s.head_channels, s.images) if attends else None
         return _Stage(block, attention, s.checkpointing)
 
     def _build_levels(self) -> None:
@@ -275,9 +296,9 @@ class TriplaneUNet(nn.Module):
         shapes that do not fit the settings.
         """
         self._check(x, latent, condition)
-        inputs = x.flatten(0, 1)
+        inputs = self._images(x)
         if condition is not None:
-            inputs = torch.cat([inputs, _resized(condition.flatten(0, 1), x.shape[-1])], dim=1)
+            inputs = torch.cat([inputs, _resized(self._images(condition), x.shape[-1])], dim=1)
         inputs = functional.pixel_unshuffle(inputs, self.settings.patch)
         inputs = torch.cat([inputs, *self._position(inputs)], dim=1)
         h = self.stem(inputs)
@@ -293,12 +314,17 @@ class TriplaneUNet(nn.Module):
         for stage, takes_skip in zip(self.up, self._takes_skip, strict=True):
             h = stage(torch.cat([h, skips.pop()], dim=1) if takes_skip else h, embedding)
         h = self.head(functional.silu(self.head_norm(h)))
-        return functional.pixel_shuffle(h, self.settings.patch).unflatten(0, (-1, PLANES))
+        h = functional.pixel_shuffle(h, self.settings.patch)
+        return h.reshape(x.shape[0], PLANES, -1, *h.shape[-2:])
+
+    def _images(self, planes: Tensor) -> Tensor:
+        """Planes (B, 3, C, S, S) -> (3B, C, S, S), or stacked (B, 3C, S, S)."""
+        return planes.flatten(0, 1) if self.settings.images > 1 else planes.flatten(1, 2)
 
     def _embedding(
         self, x: Tensor, t: Tensor, latent: Tensor | None, strength: Tensor | None
     ) -> Tensor:
-        """SiLU of the sum of what conditions every block: (3B, E)."""
+        """SiLU of the sum of what conditions every block: (N B, E)."""
         width = self.settings.width
         embedding = self.embed_time(sinusoid(1000 * t, width))
         if self.embed_latent is not None:
@@ -312,7 +338,7 @@ class TriplaneUNet(nn.Module):
         return functional.silu(embedding.flatten(0, 1))
 
     def _latent_map(self, latent: Tensor, size: int) -> Tensor:
-        """Planes of features (3B, W, size, size) that are linear in the latent: where is what.
+        """Planes of features (N B, W, size, size) that are linear in the latent: where is what.
 
         AdaGN says the same to every texel; without this a network that must remember avatars finds
         their layout only slowly.

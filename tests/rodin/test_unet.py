@@ -55,6 +55,56 @@ def test_attention_and_aware_convolution_join_the_planes(change: dict) -> None:
     assert seen_planes(dataclasses.replace(SMALL, **change), 0) == [True] * 3
 
 
+STACK = dataclasses.replace(SMALL, arrangement="stack")
+
+
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_stacked_planes_see_each_other_at_the_same_texels_alone(target: int) -> None:
+    assert seen_planes(STACK, target) == [True] * 3
+    shallow = awake(dataclasses.replace(STACK, multipliers=(1,)))
+    for norm in [m for m in shallow.modules() if isinstance(m, nn.GroupNorm)]:
+        norm.forward = lambda x: x  # its mean over all texels would join them
+    x = torch.randn(1, 3, 4, 24, 24, requires_grad=True)
+    out = shallow(x, torch.tensor([0.3]), torch.randn(1, 8))[0, target, :, 0, 0].square().sum()
+    reached = torch.autograd.grad(out, x)[0][0].abs().sum(1).gt(0)
+    # five blocks of two convolutions, stem and head: each reaches a texel further
+    assert reached[:, :13, :13].flatten(1).any(1).all()
+    assert not reached[:, 13:].any() and not reached[..., 13:].any()
+
+
+def test_a_stack_has_the_trunk_of_the_rollout_and_gives_each_plane_its_own_head() -> None:
+    rolled, stacked = TriplaneUNet(SMALL), TriplaneUNet(STACK)
+    ends = ("stem.", "head.", "embed_plane")
+    trunks = [
+        {n: p.shape for n, p in net.named_parameters() if not n.startswith(ends)}
+        for net in (rolled, stacked)
+    ]
+    assert trunks[0] == trunks[1]
+    full = dataclasses.replace(
+        STACK, condition_channels=4, learned_variance=True, patch=2, latent_map=2,
+        position_octaves=2, attention_levels=(1,),
+    )  # fmt: skip
+    net = awake(full)
+    inputs = (
+        torch.randn(2, 3, 4, 8, 8),
+        torch.rand(2),
+        torch.randn(2, 8),
+        torch.randn(2, 3, 4, 4, 4),
+    )
+    out = net(*inputs)
+    assert out.shape == (2, 3, 8, 8, 8)
+    with torch.no_grad():
+        assert net.head.bias is not None
+        net.head.bias.view(3, -1)[1] += 1
+    changed = net(*inputs) - out
+    assert torch.allclose(changed[:, 1], torch.ones(()), atol=1e-5)
+    assert not changed[:, [0, 2]].any()
+    with pytest.raises(ValueError, match=r"aware_levels is \(0,\) with arrangement 'stack'"):
+        dataclasses.replace(STACK, aware_levels=(0,))
+    with pytest.raises(ValueError, match="use 'rollout' or 'stack'"):
+        dataclasses.replace(SMALL, arrangement="pile")
+
+
 @pytest.mark.parametrize("latent_map", [0, 2])
 def test_depends_on_latent_time_and_plane(latent_map: int) -> None:
     net = awake(dataclasses.replace(SMALL, latent_map=latent_map))
