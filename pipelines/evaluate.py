@@ -73,6 +73,7 @@ def measure(args: Evaluate, out: Store) -> tuple[dict[str, float], dict[str, Any
     report("avatars from seeds")
     made = judge.draw(seeds, [judge.latent(seed) for seed in seeds])
     found, shown = judge.sets(list(made))
+    found |= judge.fits()
     novelty, nearest = judge.novelty(made, shown)
     side = judge.reference[0].real.shape[1]
     agreement, near = judge.agreement(list(made), side)

@@ -114,6 +114,10 @@ class Judge:
         rgb = torch.stack([out.rgb.clamp(0, 1) for out in found])
         return rgb, torch.stack([out.depth for out in found]), grid
 
+    def of_person(self, planes: Tensor, who: Person) -> Tensor:
+        """Images (V, S, S, 3) of planes, seen as a person was."""
+        return self.images(planes, *_cameras(who))[0]
+
     def refined(
         self,
         refiner: RefinerSystem,
@@ -143,23 +147,29 @@ class Judge:
         return distances.embed(images.movedim(-1, 1), self.network)
 
     def sets(self, made: Sequence[Tensor]) -> tuple[dict[str, float], list[Tensor]]:
-        """Generated and real views as sets; beside it, renders of the real people's own planes:
-        whole, and at the refiner's size, resized and refined.
+        """Generated and real views as sets: the metrics and each avatar's images.
 
-        Avatar i is seen by the cameras of person i. Returns the metrics and each avatar's images.
+        Avatar i is seen by the cameras of person i.
         """
-        real = self.embed(torch.cat([p.real for p in self.reference]))
         shown = []
         for i, planes in enumerate(made):
             self.report(f"renders of avatar {i + 1} of {len(made)}")
             like = self.reference[i % len(self.reference)]
-            shown.append(self.images(planes, *_cameras(like))[0])
+            shown.append(self.of_person(planes, like))
+        return distances.set_distances(self.embed(torch.cat(shown)), self._real()), shown
+
+    def _real(self) -> Tensor:
+        return self.embed(torch.cat([p.real for p in self.reference]))
+
+    def fits(self) -> dict[str, float]:
+        """What is measured of avatars, of renders of the real people's own planes: whole, and at
+        the refiner's size, resized and refined."""
         self.report(f"renders of {len(self.reference)} people's planes")
         fitted = [self.images(p.planes, *_cameras(p)) for p in self.reference]
-        found = distances.set_distances(self.embed(torch.cat(shown)), real)
+        real = self._real()
         floor = distances.set_distances(self.embed(torch.cat([f[0] for f in fitted])), real)
-        found |= {f"{name}_of_fits": value for name, value in floor.items()}
-        found |= self._quality("fits", [f[0] for f in fitted], self.reference)
+        found = {f"{name}_of_fits": value for name, value in floor.items()}
+        found |= self.quality("fits", [f[0] for f in fitted], self.reference)
         if self.refiner is not None:
             # An untrained refiner resizes what it gets: what the trained one has to be better than.
             resizing = RefinerSystem(self.refiner.settings)
@@ -168,12 +178,12 @@ class Judge:
                     self.refined(refiner, p.planes, *_cameras(p), f[2])
                     for p, f in zip(self.reference, fitted, strict=True)
                 ]
-                found |= self._quality(f"{name}_fits", fine, self.reference)
+                found |= self.quality(f"{name}_fits", fine, self.reference)
                 apart = distances.set_distances(self.embed(torch.cat(fine)), real)
                 found |= {f"{key}_of_{name}_fits": value for key, value in apart.items()}
-        return found, shown
+        return found
 
-    def _quality(
+    def quality(
         self, name: str, images: Sequence[Tensor], people: Sequence[Person]
     ) -> dict[str, float]:
         """PSNR, SSIM and perceptual distance of images to the people's real views."""
@@ -197,8 +207,8 @@ class Judge:
         images = []
         for i, (planes, like) in enumerate(zip(made, people, strict=True)):
             self.report(f"portrait {i + 1} of {len(people)}")
-            images.append(self.images(planes, *_cameras(like))[0])
-        return self._quality("portraits", images, people), images
+            images.append(self.of_person(planes, like))
+        return self.quality("portraits", images, people), images
 
     def agreement(self, made: Sequence[Tensor], side: int) -> tuple[dict[str, float], list[Any]]:
         """How far near views agree, in dB, with and without the refiner; and pictures of both."""

@@ -34,10 +34,11 @@ class ProgressActor:
 
 
 def reporter(actor: Any) -> Callable[[float, str], None]:
-    """What a worker calls with (done, text); costs it no waiting."""
+    """What a worker calls with (done, text); costs it no waiting. Without an actor, nothing."""
 
     def report(done: float, text: str = "") -> None:
-        actor.update.remote(done, text)
+        if actor is not None:
+            actor.update.remote(done, text)
 
     return report
 
