@@ -1,0 +1,195 @@
+"""A small diffusion over latents, free or led by a sentence (Rodin, section 4.4; unCLIP's prior).
+
+Seeds become latents here, latents become planes in the base diffusion. What the base was trained
+to read is a portrait's latent; this says which latents people have, and which ones a text asks for.
+
+Legend: B batch, D latent, E text embedding, K descriptions of one person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rodin.diffusion.sampling import Denoiser, Noise, Prediction, SamplerSettings, guided, sample
+from rodin.diffusion.schedule import Schedule, ScheduleSettings
+from rodin.diffusion.statistics import rand, randn_like, required, spread_times
+from rodin.diffusion.targets import WeightSettings
+from rodin.nn.unet import sinusoid
+
+_TIME_CHANNELS = 64
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """The diffusion over latents."""
+
+    latent_dim: int = 512  # numbers in the latent: the base's encoder.latent_dim
+    text_dim: int = 384  # numbers in a text embedding (MiniLM: 384); 0 = takes no text
+    width: int = 512  # features of the network
+    blocks: int = 6  # residual blocks
+    dropout: float = 0.1  # share of features dropped in the blocks
+    text_dropout: float = 0.2  # share of samples trained without their text
+    jitter: float = 0.1  # deviation of noise added to the training latents, in their own deviations
+    schedule: ScheduleSettings = field(default_factory=lambda: ScheduleSettings(kind="cosine"))
+    # of the levels of noise, for the squared error of x0
+    weight: WeightSettings = field(default_factory=lambda: WeightSettings(kind="min_snr"))
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "width", "blocks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"prior.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("text_dim", "jitter"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"prior.{name} is {getattr(self, name)}; it must be >= 0")
+        for name in ("dropout", "text_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"prior.{name} is {getattr(self, name)}; it must lie in [0, 1)")
+
+
+class _Block(nn.Module):
+    """Residual block of two layers, its normalised input scaled and shifted by the condition."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulate = nn.Linear(width, 2 * width)
+        self.layers = nn.Sequential(
+            nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width)
+        )
+        # Blocks begin as the identity.
+        for layer in (self.modulate, self.layers[-1]):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.modulate(condition).chunk(2, dim=-1)
+        return x + self.layers(self.norm(x) * (1 + scale) + shift)
+
+
+class LatentPrior(nn.Module):
+    """Denoises latents (B, D), with or without a text (B, E); predicts x0."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: PriorSettings, mean: Tensor, std: Tensor) -> None:
+        """`mean` and `std` (D,) of the training latents: see `measure_latents`."""
+        super().__init__()
+        self.settings = settings
+        self.schedule = Schedule(settings.schedule)
+        for name, value in (("mean", mean), ("std", std)):
+            if value.shape != (settings.latent_dim,):
+                raise ValueError(
+                    f"latent {name} is {tuple(value.shape)}; expected ({settings.latent_dim},), as "
+                    "prior.latent_dim says"
+                )
+            self.register_buffer(name, value.float().clone())
+        width = settings.width
+        self.enter = nn.Linear(settings.latent_dim, width)
+        self.time = nn.Sequential(
+            nn.Linear(_TIME_CHANNELS, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        if settings.text_dim:
+            self.text = nn.Sequential(
+                nn.Linear(settings.text_dim, width), nn.SiLU(), nn.Linear(width, width)
+            )
+            self.no_text = nn.Parameter(torch.zeros(width))
+        self.blocks = nn.ModuleList(_Block(width, settings.dropout) for _ in range(settings.blocks))
+        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, settings.latent_dim))
+
+    def forward(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss: what a wrapper such as DistributedDataParallel calls."""
+        return self.loss(batch, generator)
+
+    def loss(
+        self,
+        batch: Mapping[str, Tensor],
+        generator: torch.Generator,
+        t: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Scalars: "loss" (to minimise) and "simple", the same.
+
+        batch: "latent" (B, D) and, with text_dim, "text" (B, K, E): one of the K descriptions of
+        each person is drawn. `t` (B,) in [0, 1] is drawn where None.
+        """
+        (latent,) = required(batch, "latent")
+        clean = (latent - self.mean) / self.std
+        if self.training:
+            clean = clean + self.settings.jitter * randn_like(clean, generator)
+        count, device = len(clean), clean.device
+        t = spread_times(count, generator, device) if t is None else t.to(device)
+        noise = randn_like(clean, generator)
+        text = kept = None
+        if self.settings.text_dim:
+            (texts,) = required(batch, "text")
+            pick = (rand(count, generator, device) * texts.shape[1]).long()
+            text = texts[torch.arange(count, device=device), pick]
+            kept = rand(count, generator, device) >= self.settings.text_dropout
+        found = self._network(self.schedule.add_noise(clean, noise, t), t, text, kept)
+        weight = self.settings.weight(self.schedule.log_snr(t), "x0")
+        simple = (weight * (found - clean).square().mean(1)).mean()
+        return {"loss": simple, "simple": simple}
+
+    def denoiser(
+        self,
+        text: Tensor | None,
+        guidance: float = 1.0,
+        interval: tuple[float, float] = (0.0, 1.0),
+    ) -> Denoiser:
+        """What the samplers call: text embeddings (B, E), or None for any person."""
+        if text is not None and not self.settings.text_dim:
+            raise ValueError("this prior was trained without texts (text_dim is 0); leave text out")
+        free = self._denoiser(None)
+        if text is None:
+            return free
+        return guided(self._denoiser(text), free, guidance, interval)
+
+    def _denoiser(self, text: Tensor | None) -> Denoiser:
+        return lambda noisy, t: Prediction(self._network(noisy, t, text, None))
+
+    def _network(self, noisy: Tensor, t: Tensor, text: Tensor | None, kept: Tensor | None) -> Tensor:
+        """x0 (B, D) in float32; samples that are not `kept` (B,) do without their text."""
+        condition = self.time(sinusoid(1000 * t.float(), _TIME_CHANNELS))
+        if self.settings.text_dim:
+            said = self.no_text.expand(len(noisy), -1)
+            if text is not None:
+                said = self.text(functional.normalize(text.float(), dim=-1))
+                if kept is not None:
+                    said = torch.where(kept[:, None], said, self.no_text)
+            condition = condition + said
+        x = self.enter(noisy)
+        for block in self.blocks:
+            x = block(x, functional.silu(condition))
+        return self.leave(x).float()
+
+    @torch.no_grad()
+    def draw(
+        self,
+        seeds: Sequence[int],
+        text: Tensor | None = None,
+        settings: SamplerSettings | None = None,
+    ) -> Tensor:
+        """Latents (len(seeds), D), float32 on the CPU; text (E,) or (len(seeds), E).
+
+        Latent i depends on seed i and text i alone. Puts the network in evaluation mode.
+        """
+        settings = settings or SamplerSettings()
+        noise = Noise(seeds, self.mean.device)
+        if text is not None:
+            text = text.to(self.mean.device).expand(len(seeds), -1)
+        denoiser = self.eval().denoiser(text, settings.guidance, settings.guidance_interval)
+        drawn = sample(denoiser, self.schedule, self.mean.shape, noise, settings)
+        return (drawn * self.std + self.mean).cpu()
+
+
+def measure_latents(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (D,) of latents (N, D); numbers that never change get deviation 1e-6."""
+    if latents.ndim != 2 or not len(latents):
+        raise ValueError(f"latents are {tuple(latents.shape)}; expected (N, D) with N at least 1")
+    exact = latents.double()
+    return exact.mean(0).float(), exact.std(0, correction=0).clamp_min(1e-6).float()
