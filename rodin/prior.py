@@ -152,7 +152,9 @@ class LatentPrior(nn.Module):
     def _denoiser(self, text: Tensor | None) -> Denoiser:
         return lambda noisy, t: Prediction(self._network(noisy, t, text, None))
 
-    def _network(self, noisy: Tensor, t: Tensor, text: Tensor | None, kept: Tensor | None) -> Tensor:
+    def _network(
+        self, noisy: Tensor, t: Tensor, text: Tensor | None, kept: Tensor | None
+    ) -> Tensor:
         """x0 (B, D) in float32; samples that are not `kept` (B,) do without their text."""
         condition = self.time(sinusoid(1000 * t.float(), _TIME_CHANNELS))
         if self.settings.text_dim:

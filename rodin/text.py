@@ -1,6 +1,6 @@
 """Sentences to vectors, for the prior over latents.
 
-The default is all-MiniLM-L6-v2 (sentence-transformers), whose weights come with a Python package, so
+The default is all-MiniLM-L6-v2 (sentence-transformers): its weights come with a Python package, so
 that it works offline. CLIP's text encoder (open_clip) can take its place where its weights are at
 hand; a prior knows by name which one it was trained with.
 """
