@@ -20,7 +20,7 @@ from infra.plan import SPLITS, Unit
 from infra.shards import read_sidecars
 from infra.storage import Store
 
-__all__ = ["SCHEMA_VERSION", "Dataset", "DatasetError", "finalize", "open_dataset"]
+__all__ = ["SCHEMA_VERSION", "Dataset", "DatasetError", "finalize", "is_final", "open_dataset"]
 
 _ROWS_PER_GROUP = 4096
 Sidecars = Callable[[], Iterator[tuple[Unit, dict[str, Any] | None]]]
@@ -77,6 +77,27 @@ def finalize(
     store.write("README.md", dataset_card(info, contact_sheet, description).encode())
     store.write(DATASET, canonical_json(info, indent=1) + b"\n")
     return info
+
+
+def is_final(store: Store, units: Sequence[Unit]) -> bool:
+    """Whether `dataset.json` and the manifest have all that the sidecars of `units` have.
+
+    False where they are missing or damaged, and after a kill between the last commit and
+    `finalize` of a data set that was finished before and then got more people or a retry.
+    """
+    try:
+        dataset = open_dataset(store)
+        dataset.table()
+    except DatasetError:
+        return False
+    listed = {name for split in SPLITS for name in dataset.info["shards"].get(split, [])}
+    failed = {failure["key"] for failure in dataset.info["failures"]}
+    for unit, sidecar in read_sidecars(store, units):
+        if sidecar is None or (sidecar["shard"] and sidecar["shard"]["name"] not in listed):
+            return False
+        if {failure["key"] for failure in sidecar["failures"]} != failed.intersection(unit.keys):
+            return False
+    return True
 
 
 class Totals:

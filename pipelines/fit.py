@@ -25,7 +25,7 @@ import numpy as np
 from infra import cluster
 from infra.canon import settings_hash
 from infra.checkpoint import load_checkpoint, save_checkpoint
-from infra.manifest import Dataset, finalize, manifest_rows, open_dataset
+from infra.manifest import Dataset, finalize, is_final, manifest_rows, open_dataset
 from infra.shards import Unit, pending_units, plan_units, read_sidecars
 from infra.storage import Store, open_store
 from pipelines import models, pictures, quality
@@ -234,7 +234,7 @@ def plan(context: Context, views: Dataset) -> tuple[list[Unit], list[Unit], bool
     models.check_identity(store, seal["identity"], decoder_identity(stage, views))
     identity = fit_identity(stage, seal["decoder"], views)
     todo = pending_units(store, units, identity, retry_failed=context.options.retry_failed)
-    return units, todo, store.exists("dataset.json") and not todo
+    return units, todo, not todo and is_final(store, units)
 
 
 def launch(options: Options, settings: RunSettings) -> None:

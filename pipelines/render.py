@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from infra import cluster
-from infra.manifest import finalize
+from infra.manifest import finalize, is_final
 from infra.shards import Failure, KeptSamples, Packed, Unit, commit_unit, pending_units, plan_units
 from infra.storage import open_store
 from pipelines import pictures
@@ -173,7 +173,7 @@ def launch(options: Options, settings: RunSettings) -> None:
     units = units_of(stage)
     todo = pending_units(store, units, identity(stage), retry_failed=options.retry_failed)
     if options.dry_run or not todo:
-        done = store.exists("dataset.json") and not todo
+        done = not todo and is_final(store, units)
         print(plan_line("render", units, todo, done, f"{stage.views} views of {stage.size} px"))
         if options.dry_run or done:
             return
