@@ -65,13 +65,14 @@ class PlaneStore:
         return self._adam.state.get(self._parameter, {})
 
     def state(self) -> dict[str, Any]:
-        """A copy in plain tensors and numbers."""
+        """A copy in plain tensors and numbers, in the host's memory."""
         return {
-            "table": self.table.clone(),
-            "moments": {name: value.clone() for name, value in self._moments().items()},
+            "table": self.table.to("cpu", copy=True),
+            "moments": {k: v.to("cpu", copy=True) for k, v in self._moments().items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
-        table = torch.empty_like(self.table).copy_(state["table"])
-        self._hold(table, {k: v.clone() for k, v in state["moments"].items()})
+        device = self.table.device
+        moments = {k: v.to(device, copy=True) for k, v in state["moments"].items()}
+        self._hold(state["table"].to(device, copy=True), moments)
