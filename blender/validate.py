@@ -2,6 +2,7 @@
 
 Each person is looked at from six sides and in a close-up of the face, as classes, depth and
 landmarks, and as geometry. Writes `findings.json`, portraits in contact sheets, and prints a table.
+Run again, it goes on where it was stopped; after a change of the code it begins anew.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from blender.bake import AssetError
 from blender.body import Shaped
 from blender.cameras import CameraSettings, make_cameras
 from blender.defects import body_defects, face_defects, missing_parts
+from blender.notes import Notes, code_digest
 from blender.sheets import over_seeds, over_white, parse_seeds, run_tool, tile_sheet
 from blender.spec import sample_spec
 from blender.spec_types import AvatarSpec
@@ -158,25 +160,26 @@ def validate(args: Validate) -> dict[int, list[str]]:
     """Inspect everybody; returns the defects by seed and writes the files."""
     seeds = parse_seeds(args.seeds)
     out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    findings: dict[int, list[str]] = {}
-    tiles: dict[int, np.ndarray] = {}
+    notes = Notes(out / "people", f"{code_digest()} {args.size}")
     memory: dict[int, list[float]] = {}
-    drawn = over_seeds(inspect_seed, seeds, args, workers=args.workers)
-    for seed, result in tqdm(drawn, total=len(seeds), unit="person", desc="validate"):
+    remain = [seed for seed in seeds if seed not in notes.defects]
+    drawn = over_seeds(inspect_seed, remain, args, workers=args.workers) if remain else iter(())
+    done = len(seeds) - len(remain)
+    for seed, result in tqdm(drawn, total=len(seeds), initial=done, unit="person", desc="validate"):
         if isinstance(result, (AssetError, OSError)):
             raise result
         if isinstance(result, BaseException):
-            findings[seed] = [f"could not be built ({type(result).__name__}: {result})"]
+            notes.add(seed, [f"could not be built ({type(result).__name__}: {result})"], None)
             continue
-        findings[seed], tiles[seed] = result["defects"], result["portrait"]
+        notes.add(seed, result["defects"], result["portrait"])
         memory.setdefault(result["process"], []).append(result["memory_mb"])
-    ordered = {seed: findings[seed] for seed in sorted(findings)}
+    ordered = {seed: notes.defects[seed] for seed in sorted(set(seeds))}
     (out / "findings.json").write_text(json.dumps(ordered, indent=1) + "\n")
-    shown = sorted(tiles)
+    tiles = notes.portraits(list(ordered))
+    shown = list(tiles)
     for start in range(0, len(shown), _SHEET):
         part = shown[start : start + _SHEET]
-        words = [f"{s} {'; '.join(findings[s])}" for s in part]
+        words = [f"{s} {'; '.join(ordered[s])}" for s in part]
         tile_sheet([tiles[s] for s in part], 10, words).save(out / f"people{start:04d}.png")
     np.savez_compressed(out / "portraits.npz", seeds=shown, rgb=[tiles[s] for s in shown])
     print(table(ordered))
