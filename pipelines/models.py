@@ -19,7 +19,9 @@ from rodin.diffusion.upsampler import UpsamplerSystem
 from rodin.refiner import RefinerSystem
 
 MODEL_VERSION = 1
-STAGES = ("base", "upsampler")  # what sampling needs
+# settings of a stage that say when to train and to look, and change no weight
+WATCHING = ("in_chain", "log_every", "checkpoint_every", "val_every", "val_samples")
+NEEDED = ("base", "upsampler")  # by sampling
 KINDS: dict[str, type[TrainStage]] = {
     "base": BaseStage,
     "upsampler": UpsamplerStage,
@@ -34,8 +36,8 @@ class ModelError(ValueError):
 def identity(stage: TrainStage, lineage: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a trained model: its settings and the data it saw. Intervals do not count."""
     settings = as_dict(stage)
-    for name in ("log_every", "checkpoint_every", "val_every", "val_samples"):
-        del settings[name]
+    for name in WATCHING:
+        settings.pop(name, None)
     return {"settings": settings, "data": dict(lineage)}
 
 

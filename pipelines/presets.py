@@ -12,6 +12,7 @@ from pipelines.settings import (
     SampleStage,
     UpsamplerStage,
 )
+from pipelines.variants import ABLATION
 from rodin.decoder import DecoderConfig
 from rodin.diffusion.base import BaseSettings
 from rodin.diffusion.sampling import SamplerSettings
@@ -105,6 +106,7 @@ TINY = RunSettings(
         ),
     ),
     refiner=RefinerStage(
+        in_chain=True,
         log_every=8,
         checkpoint_every=16,
         val_every=16,
@@ -291,6 +293,7 @@ SINGLE_GPU = RunSettings(
         ),
     ),
     refiner=RefinerStage(
+        in_chain=True,
         log_every=1600,
         checkpoint_every=32_000,
         val_every=32_000,
@@ -334,6 +337,7 @@ PAPER = RunSettings(
     base=BaseStage(log_every=4_800, checkpoint_every=240_000, val_every=240_000),
     upsampler=UpsamplerStage(log_every=4_800, checkpoint_every=240_000, val_every=240_000),
     refiner=RefinerStage(
+        in_chain=True,
         log_every=4_800,
         checkpoint_every=240_000,
         val_every=240_000,
@@ -349,4 +353,10 @@ PAPER = RunSettings(
     ),
 )
 
-PRESETS = {"tiny": TINY, "demo": DEMO, "single-gpu": SINGLE_GPU, "paper": PAPER}
+PRESETS = {
+    "tiny": TINY,
+    "demo": DEMO,
+    "ablation": ABLATION,
+    "single-gpu": SINGLE_GPU,
+    "paper": PAPER,
+}

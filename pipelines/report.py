@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.manifest import Dataset, DatasetError, open_dataset
+from pipelines import models
 from pipelines.context import Context, open_context
 from pipelines.options import Options, entry
 from pipelines.settings import RunSettings
@@ -108,7 +109,7 @@ def fits(context: Context) -> dict[str, Any]:
 
 def training(context: Context) -> dict[str, Any]:
     figures, table = [], [["model", "tri-planes seen", "last loss"]]
-    for stage in ("base", "upsampler"):
+    for stage in models.KINDS:
         history = read_history(context, stage)
         if history:
             figures.append({"src": inline(curves(history, stage), "png"), "caption": stage})
@@ -131,6 +132,11 @@ def generated(context: Context) -> dict[str, Any]:
     folder = samples_folder(context)
     figures = picture(context, f"{folder}/seeds.png", "from a seed")
     figures += picture(context, f"{folder}/portraits.png", "from the portrait on the left")
+    figures += picture(
+        context,
+        f"{folder}/refined.png",
+        "without the refiner (left) and with it (right, from smaller renders)",
+    )
     return {
         "title": "Generated avatars",
         "text": "Sampled by the base diffusion, raised by the upsampler, seen from several sides.",

@@ -1,4 +1,4 @@
-"""The whole chain: render, fit, train base and upsampler, sample, report.
+"""The whole chain: render, fit, train base, upsampler and perhaps refiner, sample, report.
 
 Input    nothing but the settings.
 Output   --out: views, tri-planes, models, samples and report.html; MLflow runs beside it.
@@ -16,7 +16,7 @@ from pipelines.context import one_ray, open_context
 from pipelines.options import Options, entry
 from pipelines.settings import RunSettings
 
-SECTIONS = ("render", "fit", "base", "upsampler", "sample", "resources")
+SECTIONS = ("render", "fit", "base", "upsampler", "refiner", "sample", "resources")
 
 
 def launch(options: Options, settings: RunSettings) -> None:
@@ -26,7 +26,7 @@ def launch(options: Options, settings: RunSettings) -> None:
     def stages() -> None:
         render.launch(options, settings)
         fit.launch(options, settings)
-        for name in train.STAGES:
+        for name in train.chain(settings):
             train.launch_stage(name, options, settings)
         sample.launch(options, settings)
 

@@ -1,9 +1,10 @@
 """Stage sample: trained models -> new avatars.
 
-Input    OUT/models/base and OUT/models/upsampler (pipelines.train), OUT/triplanes for the decoder
-         and the held-out portraits.
+Input    OUT/models/base and OUT/models/upsampler (pipelines.train), OUT/models/refiner where it was
+         trained, OUT/triplanes for the decoder and the held-out portraits.
 Output   OUT/samples/DIGEST, named by models and settings: KEY/planes.npy and KEY/views.png for each
-         avatar, seeds.png, portraits.png, turntable.webp. samples/latest.json names the last one.
+         avatar, seeds.png, portraits.png, turntable.webp; with a refiner KEY/refined.png and
+         refined.png too. samples/latest.json names the last one.
 Work     a few avatars a unit, by a Ray Data pool of workers.
 Again    a second run samples only the avatars that are not there; other models or settings go to
          another folder.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,12 +75,20 @@ class SampleWorker:
         torch.set_num_threads(threads)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.out, self.folder, self.stage = open_store(out), folder, stage
-        self.planes = open_dataset(self.out.child("triplanes"))
-        self.decoder = models.load_decoder(self.planes.store)
+        self.decoder = models.load_decoder(self.out.child("triplanes"))
         self.base = models.load_system(self.out, "base", self.decoder, self.device)
         self.upsampler = models.load_system(self.out, "upsampler", self.decoder, self.device)
+        trained = models.read_meta(self.out.child("models/refiner"))
+        self.refiner = (
+            models.load_system(self.out, "refiner", self.decoder, "cpu") if trained else None
+        )
         latents = models.load_tensors(self.out.child("models/base"), "latents.safetensors")
         self.latents = latents["latents"]
+
+    @cached_property
+    def planes(self) -> Dataset:
+        """People, for their portraits; a registered model comes without."""
+        return open_dataset(self.out.child("triplanes"))
 
     def latent(self, name: str) -> Any:
         """The latent (D,) of an avatar."""
@@ -94,30 +104,30 @@ class SampleWorker:
             return torch.zeros_like(self.latents[0])
         return drawn_latent(self.latents, seed_of(name), self.stage.spread)
 
-    def render(self, planes: Any) -> list[np.ndarray]:
-        """Views (S, S, 3) in [0, 1] of planes (3, C, R, R) from around the head."""
+    def render(self, planes: Any) -> dict[str, list[np.ndarray]]:
+        """Views (S, S, 3) in [0, 1] of planes (3, C, R, R) from around the head: "views" of the
+        volume, and where there is a refiner "refined" from renders of 1 / factor of their size."""
         import torch
 
         from rodin import cameras, occupancy
+        from rodin.refiner import render_refined
         from rodin.render import render_image
 
-        stage = self.stage
-        grid = occupancy.from_density(planes[None], self.decoder)[0]
+        stage, decoder = self.stage, self.decoder
+        grid = occupancy.from_density(planes[None], decoder)[0]
         angles = torch.linspace(-SWEEP, SWEEP, stage.views) if stage.views > 1 else torch.zeros(1)
-        intrinsics = cameras.intrinsics_from_fov(stage.size, stage.size)
-        return [
-            render_image(
-                planes,
-                self.decoder,
-                cameras.orbit(angle, 0.0),
-                intrinsics,
-                stage.size,
-                stage.size,
-                samples=stage.render_samples,
-                occupancy=grid,
-            ).rgb.numpy()
-            for angle in angles
-        ]
+        lens = cameras.intrinsics_from_fov(stage.size, stage.size)
+        how: dict[str, Any] = {"samples": stage.render_samples, "occupancy": grid}
+        found: dict[str, list[np.ndarray]] = {"views": [], "refined": []}
+        for camera in cameras.orbit(angles, 0.0):
+            image = render_image(planes, decoder, camera, lens, stage.size, stage.size, **how)
+            found["views"].append(image.rgb.numpy())
+            if self.refiner is not None:
+                rgb, _ = render_refined(
+                    planes, decoder, self.refiner, camera, lens, stage.size, stage.size, **how
+                )
+                found["refined"].append(rgb.numpy())
+        return found
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
         import torch
@@ -136,8 +146,11 @@ class SampleWorker:
             stream = io.BytesIO()
             np.save(stream, planes.numpy().astype(np.float16), allow_pickle=False)
             store.write(f"{name}/planes.npy", stream.getvalue())
-            # the picture last: it says that the avatar is done
-            store.write(f"{name}/views.png", pictures.png(pictures.grid([self.render(planes)])))
+            rendered = self.render(planes)
+            # the views last: they say that the avatar is done
+            for kind in ("refined", "views"):
+                if rendered[kind]:
+                    store.write(f"{name}/{kind}.png", pictures.png(pictures.grid([rendered[kind]])))
         return {"unit": batch.id, "samples": len(batch.keys)}
 
 
@@ -154,7 +167,7 @@ def turntable(context: Context, store: Store, keys: Sequence[str]) -> bytes:
 
     stage = context.settings.sample
     decoder = models.load_decoder(context.child("triplanes"))
-    strips = [
+    turns = [
         export.frames(
             load_planes(store, name),
             decoder,
@@ -164,7 +177,7 @@ def turntable(context: Context, store: Store, keys: Sequence[str]) -> bytes:
         )
         for name in keys[:HERO]
     ]
-    frames = [pictures.grid([[strip[i] for strip in strips]]) for i in range(stage.frames)]
+    frames = [pictures.grid([[turn[i] for turn in turns]]) for i in range(stage.frames)]
     stream = io.BytesIO()
     frames[0].save(
         stream, "WEBP", save_all=True, append_images=frames[1:], duration=80, loop=0, quality=85
@@ -172,13 +185,25 @@ def turntable(context: Context, store: Store, keys: Sequence[str]) -> bytes:
     return stream.getvalue()
 
 
-def sheets(context: Context, store: Store, keys: Sequence[str]) -> dict[str, bytes]:
-    """The contact sheets: avatars from seeds, and portraits beside what they became."""
+def strip(store: Store, key: str) -> list[np.ndarray]:
+    """The square pictures of a file that holds them side by side."""
+    pixels = pictures.from_png(store.read(key))
+    return list(np.split(pixels, pixels.shape[1] // pixels.shape[0], axis=1))
+
+
+def sheets(
+    context: Context, store: Store, keys: Sequence[str], *, refined: bool
+) -> dict[str, bytes]:
+    """The contact sheets: avatars from seeds, portraits beside what they became, and with
+    `refined` both beside the same views refined."""
     planes = open_dataset(context.child("triplanes"))
     seeds, portraits, seed_names, portrait_names = [], [], [], []
+    pairs, pair_names = [], []
     for name in keys:
-        strip = pictures.from_png(store.read(f"{name}/views.png"))
-        row = list(np.split(strip, strip.shape[1] // strip.shape[0], axis=1))
+        row = strip(store, f"{name}/views.png")
+        if refined:
+            pairs += [row, strip(store, f"{name}/refined.png")]
+            pair_names += [f"{name}, volume rendered", "the same views, refined"]
         if name.startswith("seed-"):
             seeds.append(row)
             seed_names.append(f"seed {seed_of(name)}")
@@ -190,6 +215,8 @@ def sheets(context: Context, store: Store, keys: Sequence[str]) -> dict[str, byt
     found = {"seeds.png": pictures.png(pictures.grid(seeds, seed_names, across=2))}
     if portraits:
         found["portraits.png"] = pictures.png(pictures.grid(portraits, portrait_names, across=2))
+    if pairs:
+        found["refined.png"] = pictures.png(pictures.grid(pairs, pair_names, across=2))
     return found
 
 
@@ -227,8 +254,12 @@ def launch(options: Options, settings: RunSettings) -> None:
     context = open_context(options, settings)
     stage = settings.sample
     plan = f"sample: {stage.count} avatars from seeds, {stage.portraits} from portraits"
-    metas = {name: models.read_meta(context.child(f"models/{name}")) for name in models.STAGES}
-    missing = [name for name, meta in metas.items() if meta is None]
+    metas = {
+        name: meta
+        for name in models.KINDS
+        if (meta := models.read_meta(context.child(f"models/{name}")))
+    }
+    missing = [name for name in models.NEEDED if name not in metas]
     if missing and options.dry_run:
         print(f"{plan}; waits for pipelines.train --stage {missing[0]}")
         return
@@ -237,6 +268,13 @@ def launch(options: Options, settings: RunSettings) -> None:
             f"{context.out} has no trained {missing[0]}; run python -m pipelines.train --stage"
             f" {missing[0]} --out {context.out}"
         )
+    if "refiner" in metas:
+        factor = metas["refiner"]["identity"]["settings"]["model"]["net"]["factor"]
+        if stage.size % factor:
+            raise ValueError(
+                f"sample.size={stage.size}: the refiner of this run makes images {factor} times as"
+                f" large as the render; use a multiple of {factor}"
+            )
     planes = open_dataset(context.child("triplanes"))
     keys = names(stage, planes)
     wanted = identity(context, metas)
@@ -256,7 +294,7 @@ def launch(options: Options, settings: RunSettings) -> None:
             with ray_session(context):
                 for _ in work(context, folder, todo):
                     pass
-        for name, picture in sheets(context, store, keys).items():
+        for name, picture in sheets(context, store, keys, refined="refiner" in metas).items():
             store.write(name, picture)
             tracking.log_artifact(picture, name)
         clip = turntable(context, store, keys)

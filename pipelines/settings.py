@@ -134,6 +134,7 @@ class UpsamplerStage:
 class RefinerStage:
     """Tri-planes and their views to the network that refines renders."""
 
+    in_chain: bool = False  # trained by rodin run, and by rodin train where no --stage is named
     seed: int = 0  # of weights, data order, patches
     log_every: int = 100  # samples between two points of a curve
     checkpoint_every: int = 1_000  # samples between two checkpoints

@@ -29,7 +29,6 @@ from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
 from pipelines.settings import RunSettings, TrainStage, as_dict
 
-STAGES = models.STAGES
 MAX_RESTARTS = 3  # of a lost worker or node
 MEASURED = 2048  # people whose planes give the mean map and deviation; more change little
 
@@ -278,9 +277,14 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
     context.note(f"train {name}", seconds[0], did=did, model=settings_hash(identity))
 
 
+def chain(settings: RunSettings) -> tuple[str, ...]:
+    """The models of a whole run, in the order in which they are trained."""
+    return tuple(models.KINDS) if settings.refiner.in_chain else models.NEEDED
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
-    names = [name for name in STAGES]
+    only: tuple[str, ...] = ()
     for i, word in enumerate(words):
         if word == "--stage" or word.startswith("--stage="):
             value = word.partition("=")[2] or (words[i + 1] if i + 1 < len(words) else "")
@@ -291,18 +295,18 @@ def main(argv: Sequence[str] | None = None) -> None:
                     file=sys.stderr,
                 )
                 raise SystemExit(2)
-            names = [value]
+            only = (value,)
             break
 
     def launch(options: Options, settings: RunSettings) -> None:
-        for name in names:
+        for name in only or chain(settings):
             launch_stage(name, options, settings)
 
     text = (
-        f"{__doc__}\n--stage base|upsampler|refiner picks one; without it the first two are trained"
-        " in turn."
+        f"{__doc__}\n--stage base|upsampler|refiner picks one; without it they are trained in turn,"
+        " the refiner where refiner.in_chain says so."
     )
-    entry("train", text, (*names, "resources"), launch, words)
+    entry("train", text, (*(only or models.KINDS), "resources"), launch, words)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from rodin import record, truth
 
 ROOT = Path(__file__).parents[2]
 SCRIPT_LIMIT = 570  # seconds
+MODELS = ("base", "upsampler", "refiner")
 
 
 def command(stage: str, out: Path, assets: Path, *words: str) -> list[str]:
@@ -53,7 +54,7 @@ def contents(out: Path) -> dict[str, str]:
     found = {}
     for name in ("views", "triplanes"):
         found[name] = json.loads((out / name / "dataset.json").read_text())["digest"]
-    for name in ("base", "upsampler"):
+    for name in MODELS:
         found[name] = (out / "models" / name / "model.safetensors").read_bytes().hex()[-4000:]
         curve = (out / "models" / name / "history.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in curve]
@@ -77,13 +78,13 @@ def test_the_chain_leaves_what_it_should(finished: Path) -> None:
     assert page.count("data:image/") >= 5
     assert 'src="http' not in page
     latest = json.loads((finished / "samples/latest.json").read_text())["folder"]
-    for name in ("seeds.png", "portraits.png", "turntable.webp"):
+    for name in ("seeds.png", "portraits.png", "refined.png", "turntable.webp"):
         assert (finished / latest / name).stat().st_size > 500
     assert "worst decile" in (finished / "triplanes/quality.html").read_text()
     assert (finished.parent / "mlflow.db").exists()
     lines = (finished / "stats.jsonl").read_text().splitlines()
     stages = [json.loads(line)["stage"] for line in lines]
-    assert stages == ["render", "fit", "train base", "train upsampler", "sample"]
+    assert stages == ["render", "fit", *(f"train {name}" for name in MODELS), "sample"]
 
 
 def test_the_records_hold_people(finished: Path) -> None:
@@ -117,7 +118,7 @@ def test_mlflow_has_a_run_of_each_stage(finished: Path) -> None:
 
     client = MlflowClient(f"sqlite:///{finished.parent / 'mlflow.db'}")
     experiments = {e.name: e.experiment_id for e in client.search_experiments()}
-    for stage in ("render", "fit", "train-base", "train-upsampler", "sample"):
+    for stage in ("render", "fit", *(f"train-{name}" for name in MODELS), "sample"):
         runs = client.search_runs([experiments[f"rodin-{stage}"]])
         mine = [run for run in runs if run.data.tags.get("out") == str(finished)]
         assert [run.info.status for run in mine] == ["FINISHED"], stage
@@ -135,7 +136,7 @@ def test_a_second_run_has_nothing_to_do(finished: Path, asset_cache: Path) -> No
     files = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
     done = launch("run", finished, asset_cache)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("nothing to do") == 6
+    assert done.stdout.count("nothing to do") == 7
     assert files == {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -10,72 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from infra.manifest import finalize, open_dataset
-from infra.plan import Unit
-from infra.shards import Packed, commit_unit
+from infra.manifest import open_dataset
 from infra.storage import open_store
-from pipelines import evaluate, models
+from pipelines import evaluate
 from pipelines.judge import Judge, person
 from pipelines.presets import TINY
-from pipelines.settings import as_dict
-from rodin import record
-from rodin.decoder import TriplaneDecoder
-from tests.rodin import scenes
-
-SIZE = 32
-TRAIN, VAL = [f"{i:09d}" for i in range(4)], ["000000009"]
-
-
-def head(key: str, decoder: TriplaneDecoder) -> dict[str, bytes]:
-    """Views of a head, and planes that are of the right shape alone."""
-    views = scenes.views(seed=int(key), count=4, size=SIZE, samples=1)
-    channels = decoder.config.channels
-    coarse = torch.randn(3, channels, 4, 4, generator=torch.Generator().manual_seed(int(key)))
-    planes = torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear")
-    return record.encode(
-        record.TriplaneSample(
-            key,
-            {},
-            planes.half().numpy(),
-            views.rgba[0],
-            views.rgba,
-            views.camera_to_world.astype(np.float64),
-            views.intrinsics.astype(np.float64),
-        )
-    )
+from tests.pipelines import small_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tri-planes, and base, upsampler and refiner as they are before training."""
-    folder = tmp_path_factory.mktemp("runs") / "small"
-    store = open_store(str(folder))
-    planes = store.child("triplanes")
-    decoder = TriplaneDecoder(dataclasses.replace(TINY.fit.engine.decoder, density_bias=-1.0))
-    (folder / "triplanes").mkdir(parents=True)
-    decoder.save(folder / "triplanes/decoder.safetensors")
-    units = [Unit("train", 0, tuple(TRAIN)), Unit("val", 0, tuple(VAL))]
-    for unit in units:
-        members = [Packed(key, head(key, decoder)) for key in unit.keys]
-        commit_unit(planes, unit, members, settings={})
-    lineage = {"decoder": decoder.digest()}
-    finalize(planes, dataset="triplanes", units=units, settings={}, lineage=lineage)
-    channels = decoder.config.channels
-    for name in models.KINDS:
-        stage = getattr(TINY, name)
-        system = models.build(stage, torch.zeros(channels), torch.ones(channels), decoder)
-        identity = models.identity(stage, {"dataset": "", "decoder": decoder.digest()})
-        more = {}
-        if name == "base":
-            from safetensors.torch import save
-
-            latents = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
-            more["latents_safetensors"] = save({"latents": latents})
-        weights = system.state_dict()
-        models.save_model(store.child(f"models/{name}"), weights, {"identity": identity}, **more)
-    config = {"settings": {"sample": as_dict(TINY.sample)}, "digest": ""}
-    store.write("config.json", json.dumps(config).encode())
-    return folder
+    return small_run.make(tmp_path_factory.mktemp("runs") / "small")
 
 
 def test_one_command_measures_all(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,11 +55,12 @@ def test_copies_are_told_from_new_people(run: Path) -> None:
     shards = open_dataset(store.child("triplanes"))
     judge = Judge(store, shards, TINY.sample, 4, lambda text: None)
     known = torch.stack([p.planes for p in judge.train])
-    stranger = person(shards, VAL[0]).planes
+    stranger = person(shards, small_run.VAL[0]).planes
     made = torch.stack([known[2], stranger])
     camera = judge.train[0]
     shown = [
-        judge.images(planes, camera.camera_to_world, camera.intrinsics, SIZE)[0] for planes in made
+        judge.images(planes, camera.camera_to_world, camera.intrinsics, small_run.SIZE)[0]
+        for planes in made
     ]
     copies, index = judge.novelty(made[:1].repeat(2, 1, 1, 1, 1), [shown[0], shown[0]])
     assert index == [2, 2]

@@ -1,0 +1,75 @@
+"""A small run over analytic heads: its tri-planes and models are of the right shape alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from infra.manifest import finalize
+from infra.plan import Unit
+from infra.shards import Packed, commit_unit
+from infra.storage import open_store
+from pipelines import models
+from pipelines.presets import TINY
+from pipelines.settings import as_dict
+from rodin import record
+from rodin.decoder import TriplaneDecoder
+from tests.rodin import scenes
+
+SIZE = 32
+TRAIN, VAL = [f"{i:09d}" for i in range(4)], ["000000009"]
+
+
+def head(key: str, decoder: TriplaneDecoder) -> dict[str, bytes]:
+    """Views of a head, and planes that are of the right shape alone."""
+    views = scenes.views(seed=int(key), count=4, size=SIZE, samples=1)
+    channels = decoder.config.channels
+    coarse = torch.randn(3, channels, 4, 4, generator=torch.Generator().manual_seed(int(key)))
+    planes = torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear")
+    return record.encode(
+        record.TriplaneSample(
+            key,
+            {},
+            planes.half().numpy(),
+            views.rgba[0],
+            views.rgba,
+            views.camera_to_world.astype(np.float64),
+            views.intrinsics.astype(np.float64),
+        )
+    )
+
+
+def make(folder: Path) -> Path:
+    """A run in `folder`: tri-planes, and base, upsampler and refiner as before training."""
+    store = open_store(str(folder))
+    planes = store.child("triplanes")
+    decoder = TriplaneDecoder(dataclasses.replace(TINY.fit.engine.decoder, density_bias=-1.0))
+    (folder / "triplanes").mkdir(parents=True)
+    decoder.save(folder / "triplanes/decoder.safetensors")
+    units = [Unit("train", 0, tuple(TRAIN)), Unit("val", 0, tuple(VAL))]
+    for unit in units:
+        metrics = {"psnr": 20.0, "ssim": 0.9}
+        members = [Packed(key, head(key, decoder), metrics) for key in unit.keys]
+        commit_unit(planes, unit, members, settings={})
+    lineage = {"decoder": decoder.digest()}
+    finalize(planes, dataset="triplanes", units=units, settings={}, lineage=lineage)
+    channels = decoder.config.channels
+    for name in models.KINDS:
+        stage = getattr(TINY, name)
+        system = models.build(stage, torch.zeros(channels), torch.ones(channels), decoder)
+        identity = models.identity(stage, {"dataset": "", "decoder": decoder.digest()})
+        more = {}
+        if name == "base":
+            from safetensors.torch import save
+
+            latents = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
+            more["latents_safetensors"] = save({"latents": latents})
+        weights = system.state_dict()
+        models.save_model(store.child(f"models/{name}"), weights, {"identity": identity}, **more)
+    config = {"settings": {"sample": as_dict(TINY.sample)}, "digest": ""}
+    store.write("config.json", json.dumps(config).encode())
+    return folder
