@@ -75,18 +75,19 @@ def test_the_gradient_is_autograds(bank: RayBank, size: int, directions: int) ->
         torch.testing.assert_close(parameter.grad, other, atol=1e-6, rtol=1e-4)
 
 
-def test_the_window_estimates_the_planes_own_losses(bank: RayBank) -> None:
-    settings = dataclasses.replace(SETTINGS, resolution=32, smooth_weight=1.0, sparse_weight=1.0)
+def test_texels_without_data_become_smooth(bank: RayBank) -> None:
+    """Also those at the borders, which no ray reaches: noise there would be a generator's task."""
+    settings = dataclasses.replace(SETTINGS, resolution=32, smooth_weight=1.0)
     decoder, store = TriplaneDecoder(settings.decoder), PlaneStore(random_planes(1, 32))
-    drawn = draw([bank], settings, [torch.Generator().manual_seed(0)])
     generator = torch.Generator().manual_seed(0)
-    means = {name: 0.0 for name in ("smooth", "sparse")}
-    for _ in range(30):
-        terms = step_gradient(store, decoder, drawn, settings, generator, 32)
-        for name in means:
-            means[name] += float(terms[name]) / 30
-    for name, value in plane_losses(store.planes()).items():
-        assert means[name] == pytest.approx(float(value), rel=0.02)
+    border = [(..., 0, slice(None)), (..., -1, slice(None)), (..., slice(None), 0)]
+    before = [float(store.planes()[line].diff().square().mean()) for line in border]
+    for _ in range(100):
+        drawn = draw([bank], settings, [generator])
+        step_gradient(store, decoder, drawn, settings, generator, 32)
+        store.step(0.05)
+    for line, rough in zip(border, before, strict=True):
+        assert float(store.planes()[line].diff().square().mean()) < 0.1 * rough
 
 
 def test_the_store_steps_like_adam_and_can_be_kept_in_part() -> None:
