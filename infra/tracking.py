@@ -8,6 +8,7 @@ must not end a training.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -29,6 +30,7 @@ _SECRET = re.compile(
     r"(^|[_.\-])(secret|password|passwd|token|credentials?|api_?key|access_?key)(s?$|[_.\-])", re.I
 )
 _IN_URI = re.compile(r"(\w+://)[^/@\s]*@")
+_SECRET_LENGTH = 8  # characters; a shorter value would blank ordinary words
 _TRIES = 5
 _MAX_WAITING = 100_000  # points kept while the server is down
 
@@ -58,6 +60,7 @@ class Tracking:
         self._waiting: list[Any] = []
         self._next_try = 0.0
         self._client: Any = None
+        self._monitor: Any = None
         if uri == "none":
             return
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -65,17 +68,22 @@ class Tracking:
         try:
             from mlflow.tracking import MlflowClient
 
-            self._client = MlflowClient(tracking_uri=uri)
+            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             self._open(dict(tags or {}))
             self._log_params(settings or {})
         except Exception as error:
             raise TrackingError(
-                f"MLflow at {mask(uri)}: {_line(error)}; check the address, or use --tracking none"
+                f"MLflow at {mask(uri)}: {brief(error)}; check the address, or use --tracking none"
             ) from error
 
     @property
     def disabled(self) -> bool:
         return self._client is None
+
+    @property
+    def client(self) -> Any:
+        """MLflow's own client of this server, for what this class does not do."""
+        return self._client
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments that open this very run in another process."""
@@ -114,11 +122,23 @@ class Tracking:
             try:
                 _retry(partial(self._client.log_batch, self.run_id, metrics=part))
             except Exception as error:
-                print(f"MLflow is away ({_line(error)}); metrics wait", file=sys.stderr)
+                print(f"MLflow is away ({brief(error)}); metrics wait", file=sys.stderr)
                 self._next_try = time.monotonic() + 10.0
                 del self._waiting[:-_MAX_WAITING]
                 return
             del self._waiting[: len(part)]
+
+    def watch(self, seconds: float) -> None:
+        """Log this machine's load as `system/...` every `seconds` until `finish`; 0: never."""
+        if self.disabled or not seconds:
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+        self._monitor = SystemMetricsMonitor(
+            self.run_id, sampling_interval=seconds, resume_logging=True, tracking_uri=self.uri
+        )
+        self._monitor.start()
 
     def log_artifact(self, source: bytes | str | os.PathLike[str], name: str = "") -> None:
         """Keep a file (its path, or bytes that need a `name` such as `sheets/0.png`)."""
@@ -145,7 +165,7 @@ class Tracking:
             _retry(lambda: self._client.log_artifact(self.run_id, str(path), folder or None))
         except Exception as error:
             raise TrackingError(
-                f"MLflow at {mask(self.uri)}: artifact {path.name} refused ({_line(error)}); "
+                f"MLflow at {mask(self.uri)}: artifact {path.name} refused ({brief(error)}); "
                 "check the artifact store"
             ) from error
 
@@ -169,7 +189,7 @@ class Tracking:
             return
         from mlflow.entities import RunTag
 
-        entries = [RunTag(key[:250], _hide(key, value)[:8000]) for key, value in tags.items()]
+        entries = [RunTag(key[:250], hide(key, value)[:8000]) for key, value in tags.items()]
         _retry(lambda: self._client.log_batch(self.run_id, tags=entries))
 
     def last_step(self, metric: str) -> int:
@@ -184,10 +204,12 @@ class Tracking:
         if self.disabled:
             return
         try:
+            if self._monitor is not None:
+                self._monitor.finish()
             self._send()
             _retry(lambda: self._client.set_terminated(self.run_id, status))
         except Exception as error:
-            print(f"MLflow is away ({_line(error)}); the run stays open there", file=sys.stderr)
+            print(f"MLflow is away ({brief(error)}); the run stays open there", file=sys.stderr)
 
     def ui_command(self) -> str:
         """The line that opens this run's MLflow in a browser."""
@@ -256,7 +278,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         safe = re.sub(r"[^\w\-. /:]", "_", name)
         if len(safe) > 250:
             safe = f"{safe[:230]}.{sha256_hex(name.encode())[:16]}"
-        flat[safe] = _hide(name, text)[:6000]
+        flat[safe] = hide(name, text)[:6000]
     return flat
 
 
@@ -270,14 +292,18 @@ def mask(text: str) -> str:
     return _IN_URI.sub(r"\1***@", text)
 
 
-def _hide(name: str, value: str) -> str:
+def hide(name: str, value: str) -> str:
+    """The value of a setting or tag as it may be shown."""
     return "***" if is_secret(name) and value else mask(str(value))
 
 
-def _line(error: BaseException) -> str:
-    """The first line of an error, without secrets."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return mask(lines[0])[:200]
+def brief(error: BaseException) -> str:
+    """The first line of an error, without what this process was given to keep secret."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    for name, value in os.environ.items():
+        if is_secret(name) and len(value) >= _SECRET_LENGTH:
+            line = line.replace(value, "***")
+    return mask(line)[:200]
 
 
 def _slug(name: str) -> str:
