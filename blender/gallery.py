@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,15 +58,15 @@ def gallery(args: Gallery) -> int:
     views = len(_ROW) if args.rows else 1
     tiles: dict[int, np.ndarray] = {}
     failed: dict[int, str] = {}
-    drawn = over_seeds(draw_person, seeds, args, workers=args.workers)
-    for seed, result in tqdm(drawn, total=len(seeds), unit="person", desc="gallery"):
-        if isinstance(result, (AssetError, OSError)):
-            raise result
-        if isinstance(result, BaseException):
-            failed[seed] = f"{type(result).__name__}: {result}"
-            tiles[seed] = np.full((args.size, views * args.size, 3), 225, np.uint8)
-        else:
-            tiles[seed] = result
+    with closing(over_seeds(draw_person, seeds, args, workers=args.workers)) as drawn:
+        for seed, result in tqdm(drawn, total=len(seeds), unit="person", desc="gallery"):
+            if isinstance(result, (AssetError, OSError)):
+                raise result
+            if isinstance(result, BaseException):
+                failed[seed] = f"{type(result).__name__}: {result}"
+                tiles[seed] = np.full((args.size, views * args.size, 3), 225, np.uint8)
+            else:
+                tiles[seed] = result
     words = []
     for seed in seeds:
         text = sample_spec(seed).caption().removeprefix("A portrait of ")

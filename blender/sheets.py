@@ -107,13 +107,17 @@ def over_seeds(
     """`function(seed, *args)` for every seed, in processes of its own; pairs as they are done.
 
     A result may be an exception: one person's failure ends nobody else's picture. `workers` 0 is
-    one for each core.
+    one for each core. Close it (contextlib.closing) where an error may end the loop early.
     """
-    count = min(workers or os.cpu_count() or 1, len(seeds))
+    count = max(1, min(workers or os.cpu_count() or 1, len(seeds)))
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         count, spawn, _end_with_parent, (os.getpid(),), max_tasks_per_child=_RECYCLE
     ) as pool:
         futures = {pool.submit(function, seed, *args): seed for seed in seeds}
-        for future in as_completed(futures):
-            yield futures[future], future.exception() or future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.exception() or future.result()
+        finally:
+            # Who stops asking does not want the others drawn.
+            pool.shutdown(wait=False, cancel_futures=True)

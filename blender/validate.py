@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,16 +164,18 @@ def validate(args: Validate) -> dict[int, list[str]]:
     notes = Notes(out / "people", f"{code_digest()} {args.size}")
     memory: dict[int, list[float]] = {}
     remain = [seed for seed in seeds if seed not in notes.defects]
-    drawn = over_seeds(inspect_seed, remain, args, workers=args.workers) if remain else iter(())
     done = len(seeds) - len(remain)
-    for seed, result in tqdm(drawn, total=len(seeds), initial=done, unit="person", desc="validate"):
-        if isinstance(result, (AssetError, OSError)):
-            raise result
-        if isinstance(result, BaseException):
-            notes.add(seed, [f"could not be built ({type(result).__name__}: {result})"], None)
-            continue
-        notes.add(seed, result["defects"], result["portrait"])
-        memory.setdefault(result["process"], []).append(result["memory_mb"])
+    bar = tqdm(total=len(seeds), initial=done, unit="person", desc="validate")
+    with bar, closing(over_seeds(inspect_seed, remain, args, workers=args.workers)) as drawn:
+        for seed, result in drawn:
+            bar.update()
+            if isinstance(result, (AssetError, OSError)):
+                raise result
+            if isinstance(result, BaseException):
+                notes.add(seed, [f"could not be built ({type(result).__name__}: {result})"], None)
+                continue
+            notes.add(seed, result["defects"], result["portrait"])
+            memory.setdefault(result["process"], []).append(result["memory_mb"])
     ordered = {seed: notes.defects[seed] for seed in sorted(set(seeds))}
     (out / "findings.json").write_text(json.dumps(ordered, indent=1) + "\n")
     tiles = notes.portraits(list(ordered))

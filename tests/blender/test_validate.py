@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import bpy
@@ -27,7 +28,7 @@ from blender.defects import (
 from blender.labels import LABELS
 from blender.landmarks import project
 from blender.render import build
-from blender.sheets import parse_seeds, tile_sheet
+from blender.sheets import over_seeds, parse_seeds, tile_sheet
 from blender.spec import AvatarSpec
 from blender.spec_face import Identity
 from blender.spec_hair import Hair
@@ -236,6 +237,7 @@ def test_gallery_names_a_bad_seed(tmp_path: Path) -> None:
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = f"""
 import time
+from contextlib import closing
 from pathlib import Path
 from blender.sheets import over_seeds
 from tests_sleep import note
@@ -260,3 +262,10 @@ for _ in over_seeds(note, [1, 2], {str(tmp_path)!r}, workers=2):
     while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_who_stops_asking_waits_for_nobody() -> None:
+    with closing(over_seeds(time.sleep, [0] + [2] * 100, workers=1)) as drawn:
+        assert next(drawn) == (0, None)
+        began = time.monotonic()
+    assert time.monotonic() - began < 60
