@@ -4,7 +4,7 @@ Input    OUT/views (pipelines.render), or --views URI of another run's views.
 Output   OUT/triplanes: decoder.safetensors, WebDataset shards, manifest.parquet (quality in the
          metric_ columns), dataset.json, a card, contact.png (held-out views: truth beside fit),
          quality.html and worst.png.
-Work     first the decoder, jointly with the planes of the first people (one task, checkpointed);
+Work     first the decoder, jointly with the planes of the first people (`pipelines.fit_decoder`);
          then one shard of people a unit, decoder frozen, by a Ray Data pool of workers, whose views
          other processes decode ahead; last, people whose PSNR is an outlier once more, for longer.
 Poison   a person whose views are damaged or cannot be fitted is recorded with the reason; the rest
@@ -15,117 +15,30 @@ Again    a second run goes on from the decoder's checkpoint and fits only the sh
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from infra import cluster
 from infra.canon import settings_hash
-from infra.checkpoint import load_checkpoint, save_checkpoint
 from infra.manifest import Dataset, finalize, is_final, manifest_rows, open_dataset
 from infra.shards import Unit, pending_units, plan_units, read_sidecars
-from infra.storage import Store, open_store
-from pipelines import models, pictures, quality
+from infra.storage import Store
+from pipelines import models, pictures, quality, registry
 from pipelines.context import Context, open_context, ray_session, timed
-from pipelines.fit_worker import FitWorker, to_views
+from pipelines.fit_decoder import DECODER, SEAL, decoder_identity, make_decoder
+from pipelines.fit_worker import FitWorker
 from pipelines.options import Options, entry
-from pipelines.progress import remote_bar, reporter
 from pipelines.settings import FitStage, RunSettings, as_dict
 from pipelines.stage import check_failures, first_samples, plan_line, worker_count
 from pipelines.throughput import Throughput
-from rodin import record
 
-DECODER = "decoder.safetensors"
 SHEET_PEOPLE = 24
-_RAYS_A_THREAD = 1024
 DESCRIPTION = (
     "Tri-planes of synthetic people, fitted with one shared decoder (decoder.safetensors), with "
     "the portrait, a few posed views and the quality on views that the fit never saw."
 )
-
-
-def decoder_identity(stage: FitStage, views: Dataset) -> dict[str, Any]:
-    """What decides the shared decoder."""
-    return {
-        "settings": as_dict(stage.engine),
-        "seed": stage.seed,
-        "subjects": subjects(stage, views),
-    }
-
-
-def subjects(stage: FitStage, views: Dataset) -> list[str]:
-    """Keys of the people whose planes the decoder is trained with: the first of the train split."""
-    return sorted(views.keys("train"))[: stage.subjects]
-
-
-def train_decoder(
-    out: str, views_uri: str, stage: FitStage, identity: dict[str, Any], threads: int, progress: Any
-) -> None:
-    """Phase 1, one task: checkpoints as it goes, writes the decoder last."""
-    import torch
-
-    from rodin.fit import fit_decoder
-
-    torch.set_num_threads(threads)
-    store = open_store(out).child("triplanes")
-    saves = store.child("decoder-checkpoints")
-    views = open_dataset(open_store(views_uri))
-    people = [to_views(record.decode_views(views.read(key))) for key in identity["subjects"]]
-    report = reporter(progress)
-
-    def checkpoint(state: dict[str, Any]) -> None:
-        save_checkpoint(saves, state, {"identity": identity, "samples": int(state["step"])})
-
-    found = load_checkpoint(saves)
-    if found:
-        models.check_identity(saves, found[1]["identity"], identity)
-    decoder, _ = fit_decoder(
-        people,
-        stage.engine,
-        seed=stage.seed,
-        progress=lambda step, steps, terms: report(step, f"loss {terms['total']:.4f}"),
-        state=found[0] if found else None,
-        on_checkpoint=checkpoint,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / DECODER
-        decoder.save(path)
-        store.write(DECODER, path.read_bytes())
-    seal = {"identity": identity, "decoder": decoder.digest()}
-    store.write("decoder.json", models.canonical_json(seal))
-
-
-def make_decoder(context: Context, views: Dataset) -> str:
-    """Phase 1 unless it is done; returns the decoder's digest."""
-    import ray
-
-    store, stage = context.child("triplanes"), context.settings.fit
-    identity = decoder_identity(stage, views)
-    seal = context.read_json("triplanes/decoder.json")
-    if seal is None:
-        # A second thread pays from about a thousand rays on; below, both wait for each other.
-        threads = max(1, min(worker_count(context), stage.engine.rays_per_step // _RAYS_A_THREAD))
-        task = ray.remote(num_cpus=1, max_retries=3)(train_decoder)
-        with remote_bar(stage.engine.decoder_steps, "shared decoder", "step") as progress:
-            reference = task.remote(
-                context.out, views.store.uri, stage, identity, threads, progress
-            )
-            try:
-                ray.get(reference)
-            except ray.exceptions.RayTaskError as error:
-                raise error.as_instanceof_cause() from None
-        seal = context.read_json("triplanes/decoder.json")
-    models.check_identity(store, seal["identity"], identity)
-    found = models.load_decoder(store).digest()
-    if found != seal["decoder"]:
-        raise models.ModelError(
-            f"{store.location(DECODER)} is not the decoder that this run trained (digest"
-            f" {found[:12]}, expected {seal['decoder'][:12]}); restore it, or use another --out"
-        )
-    return found
 
 
 def fit_identity(stage: FitStage, decoder: str, views: Dataset) -> dict[str, Any]:
@@ -182,6 +95,14 @@ def work(
     )
 
 
+def noted(results: Iterable[dict[str, Any]], replaced: set[str]) -> Iterator[dict[str, Any]]:
+    """The results as they are; names of shards that were made again go into `replaced`."""
+    for result in results:
+        if result["replaced"]:
+            replaced.add(result["replaced"])
+        yield result
+
+
 def measured_rows(store: Store, units: Sequence[Unit]) -> list[dict[str, Any]]:
     """Key, unit and metrics of every fitted person, from the sidecars."""
     return [
@@ -228,7 +149,7 @@ def plan(context: Context, views: Dataset) -> tuple[list[Unit], list[Unit], bool
     """All units, those that remain, and whether the stage is done."""
     stage, store = context.settings.fit, context.child("triplanes")
     units = units_of(stage, views)
-    seal = context.read_json("triplanes/decoder.json")
+    seal = context.read_json(SEAL)
     if seal is None:
         return units, units, False
     models.check_identity(store, seal["identity"], decoder_identity(stage, views))
@@ -257,14 +178,22 @@ def launch(options: Options, settings: RunSettings) -> None:
         tracking.log_dataset("views", views.digest, views.store.uri)
         speed = Throughput(tracking)
         with ray_session(context):
-            identity = fit_identity(stage, make_decoder(context, views), views)
+            seal = make_decoder(context, views)
+            joint = seal["psnr"]
+            print(
+                f"fit: shared decoder, held-out PSNR {joint['first']:.2f} dB of its first subject,"
+                f" {joint['last']:.2f} dB of its last"
+            )
+            identity = fit_identity(stage, seal["decoder"], views)
             _, todo, _ = plan(context, views)
-            speed.take(work(context, todo, views, identity) if todo else ())
+            replaced: set[str] = set()
+            speed.take(noted(work(context, todo, views, identity), replaced) if todo else ())
             again, limit = to_refit(stage, measured_rows(store, units))
             if again:
                 poor = [unit for unit in units if unit.id in again]
                 print(f"fit: {sum(map(len, again.values()))} people under {limit:.1f} dB")
-                speed.take(work(context, poor, views, identity, again, limit), again=True)
+                results = work(context, poor, views, identity, again, limit)
+                speed.take(noted(results, replaced), again=True)
         rows = measured_rows(store, units)
         files = {"contact.png": contact_sheet(store, units, identity)}
         files |= quality_files(store, rows, limit) if rows else {}
@@ -284,12 +213,17 @@ def launch(options: Options, settings: RunSettings) -> None:
             contact_sheet="contact.png",
             description=DESCRIPTION,
         )
+        # Only now: until the manifest named the new shards, another driver may have read the old.
+        for name in replaced.difference(*info["shards"].values()):
+            store.delete(name)
         check_failures("fit", info, stage.max_failures)
         scores = {f"held_out_{item['metric']}": item["mean"] for item in quality.summary(rows)}
+        scores |= {f"joint_psnr_{name}": value for name, value in joint.items()}
         tracking.log_metrics(scores, step=len(rows))
         for name, data in files.items():
             tracking.log_artifact(data, name)
         tracking.log_artifact(store.read(DECODER), DECODER)
+        registry.announce(registry.register_part, context.store, "decoder", tracking)
     psnr = scores.get("held_out_psnr", float("nan"))
     if speed.line():
         print(f"fit: {speed.line()}")

@@ -78,6 +78,12 @@ def decoded(
         yield ray.get(waiting.popleft())
 
 
+class ShardReplaced(RuntimeError):
+    """Another worker has committed the unit in the meantime; a new try sees what it did."""
+
+    transient = True
+
+
 class FitWorker:
     """One Ray actor: fits the people of a unit and commits the shard.
 
@@ -119,15 +125,31 @@ class FitWorker:
         self.work = self.waited = 0.0
         before = read_sidecar(self.store, unit)
         kept = KeptSamples(self.store, unit, self.identity)
-        again = set(self.refit.get(unit.id, ()))
-        done = commit_unit(self.store, unit, self.people(unit, kept, again), settings=self.identity)
-        after = read_sidecar(self.store, unit)
-        old, new = ((found or {}).get("shard") or {} for found in (before, after))
-        if old and new and old["name"] != new["name"]:
-            self.store.delete(old["name"])
+        # Who has a second fit keeps it: this may be a unit that was committed just before a kill.
+        again = {
+            key
+            for key in self.refit.get(unit.id, ())
+            if not ((fit := kept.get(key)) and fit.metrics["refits"])
+        }
+        people = self.people(unit, kept, again)
+        done = commit_unit(
+            self.store, unit, self.watched(people, unit, before), settings=self.identity
+        )
         self.ended = time.perf_counter()
         times = {"work": self.work, "waited": self.waited, "idle": idle}
-        return {**done, "seconds": self.ended - begin, **times}
+        replaced = ((before or {}).get("shard") or {}).get("name", "")
+        return {**done, "seconds": self.ended - begin, "replaced": replaced, **times}
+
+    def watched(
+        self, people: Iterator[Packed | Failure], unit: Unit, before: dict[str, Any] | None
+    ) -> Iterator[Packed | Failure]:
+        """The people; at their end a look whether the unit is still as it was `before`.
+
+        A slow worker (of a second driver, or thought dead) must not undo what came after it.
+        """
+        yield from people
+        if read_sidecar(self.store, unit) != before:
+            raise ShardReplaced(f"unit {unit.id} was committed by another worker")
 
     def people(self, unit: Unit, kept: KeptSamples, again: set[str]) -> Iterator[Packed | Failure]:
         """Everyone of the unit, in order: kept from before, or fitted in batches."""
@@ -139,7 +161,8 @@ class FitWorker:
         for key in unit.keys:
             if key in old:
                 found = kept.get(key)
-                assert found is not None
+                if found is None:
+                    raise ShardReplaced(f"unit {unit.id}: its shard went while it was read")
                 yield found
                 continue
             if key not in ready:
@@ -155,7 +178,7 @@ class FitWorker:
         kept: KeptSamples,
         again: set[str],
     ) -> dict[str, Packed | Failure]:
-        """A batch of people; a refit is compared with the fit before."""
+        """A batch of people; a refit is compared with the fit before, or with one made anew."""
         begin = time.perf_counter()
         batch = [next(samples) for _ in keys]
         self.waited += time.perf_counter() - begin
@@ -163,15 +186,18 @@ class FitWorker:
         good = [item for item in batch if isinstance(item, record.ViewsSample)]
         out |= {item.key: item for item in batch if isinstance(item, Failure)}
         begin = time.perf_counter()
-        for long in (False, True):
-            part = [item for item in good if (item.key in again) == long]
-            for sample, fit in zip(part, self.fit(part, long), strict=True):
-                out[sample.key] = fit
+        before = {key: kept.get(key) for key in again.intersection(keys)}
+        first = [item for item in good if before.get(item.key) is None]
+        for sample, fit in zip(first, self.fit(first, False), strict=True):
+            out[sample.key] = fit
+        second = [item for item in good if item.key in again]
+        names = [item.key for item in second]
+        long = dict(zip(names, self.fit(second, True), strict=True))
+        for key, found in before.items():
+            old = found or out[key]
+            if isinstance(old, Packed):
+                out[key] = better(old, long.get(key) or out[key], self.limit)
         self.work += time.perf_counter() - begin
-        for key in again.intersection(keys):
-            before = kept.get(key)
-            if before is not None:
-                out[key] = better(before, out[key], self.limit)
         return out
 
     def fit(self, samples: list[record.ViewsSample], long: bool) -> list[Packed | Failure]:

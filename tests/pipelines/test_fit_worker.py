@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from infra.canon import canonical_json
 from infra.manifest import Dataset, finalize, open_dataset
 from infra.plan import Unit
-from infra.shards import Failure, Packed, commit_unit, pending_units, read_sidecar
+from infra.shards import Failure, KeptSamples, Packed, commit_unit, pending_units, read_sidecar
 from infra.storage import open_store
 from pipelines import export, fit, quality
-from pipelines.fit_worker import FitWorker, better, decoded, seed_of
+from pipelines.fit_worker import FitWorker, ShardReplaced, better, decoded, seed_of
 from pipelines.settings import FitStage
 from rodin import record
 from rodin.codecs import encode_webp
@@ -124,12 +125,13 @@ def check_retry(run: Path, decoder: Any, store: Any, identity: dict[str, Any]) -
     data[row["offset"] + row["size"] // 2] ^= 255
     shard.write_bytes(data)
     fitter, _ = worker(run, decoder)
-    assert fitter(UNIT)["samples"] == 4
+    done = fitter(UNIT)
+    assert before is not None
+    assert (done["samples"], done["replaced"]) == (4, before["shard"]["name"])
     after = read_sidecar(store, UNIT)
-    assert before is not None and after is not None
+    assert after is not None
     kept = {item["key"]: item["sha256"] for item in after["rows"]}
     assert all(kept[item["key"]] == item["sha256"] for item in before["rows"])
-    assert len(list(store.list("train/"))) == 2  # the shard before is gone
 
 
 def test_outliers_are_fitted_again_and_marked(run: Path, decoder: Any) -> None:
@@ -145,6 +147,9 @@ def test_outliers_are_fitted_again_and_marked(run: Path, decoder: Any) -> None:
     assert again == {UNIT.id: [NOISE]} and limit == low
     worker(run, decoder, refit=again, limit=99.0)[0](UNIT)
     rows = fit.measured_rows(store, [UNIT])
+    # A worker that died after its commit, before it could say so: its unit comes once more.
+    worker(run, decoder, refit=again, limit=99.0)[0](UNIT)
+    assert fit.measured_rows(store, [UNIT]) == rows
     marks = {row["key"]: (row["metric_refits"], row["metric_outlier"]) for row in rows}
     assert marks == {"000000000": (0, 0), NOISE: (1, 1), "000000007": (0, 0)}
     noise = next(row for row in rows if row["key"] == NOISE)
@@ -160,6 +165,45 @@ def test_outliers_are_fitted_again_and_marked(run: Path, decoder: Any) -> None:
     assert NOISE in page and page.count("data:image/png") == 4 and "worst decile" in page
     assert files["worst.png"].startswith(b"\x89PNG")
     check_export(run)
+
+
+def test_a_lost_first_fit_is_made_again_before_the_second(run: Path, decoder: Any) -> None:
+    """Another driver deleted or damaged the shard in between: the result must not depend on it."""
+    store = open_store(str(run)).child("triplanes")
+    again = {UNIT.id: ["000000000"]}
+    worker(run, decoder)[0](UNIT)
+    sidecar = read_sidecar(store, UNIT)
+    assert sidecar is not None
+    first = store.read(sidecar["shard"]["name"])
+    worker(run, decoder, refit=again, limit=99.0)[0](UNIT)
+    rows = fit.measured_rows(store, [UNIT])
+    store.write(UNIT.sidecar, canonical_json(sidecar))
+    store.write(sidecar["shard"]["name"], first[:3000])
+    worker(run, decoder, refit=again, limit=99.0)[0](UNIT)
+    assert fit.measured_rows(store, [UNIT]) == rows
+
+
+def test_views_damaged_since_the_first_fit_leave_it_as_it_is(run: Path, decoder: Any) -> None:
+    fitter, identity = worker(run, decoder, refit={UNIT.id: ["000000005"]}, limit=99.0)
+    store = open_store(str(run)).child("triplanes")
+    first = Packed("000000005", {"meta.json": b'{"metrics": {}}'}, {"psnr": 20.0, "refits": 0.0})
+    kept = KeptSamples(store, UNIT, identity)
+    kept.get = lambda key: first  # type: ignore[method-assign]
+    samples = decoded(fitter.views, ["000000005"], 0)
+    found = fitter.group(["000000005"], samples, kept, {"000000005"})["000000005"]
+    assert isinstance(found, Packed) and found.metrics["outlier"] == found.metrics["refits"] == 1
+
+
+def test_a_slow_worker_does_not_undo_what_came_after_it(run: Path, decoder: Any) -> None:
+    store = open_store(str(run)).child("triplanes")
+    slow, identity = worker(run, decoder)
+    people = slow.people(UNIT, KeptSamples(store, UNIT, identity), set())
+    watched = slow.watched(people, UNIT, read_sidecar(store, UNIT))
+    next(watched)
+    worker(run, decoder)[0](UNIT)
+    with pytest.raises(ShardReplaced, match="by another worker") as caught:
+        list(watched)
+    assert caught.value.transient
 
 
 def check_export(run: Path) -> None:
