@@ -1,0 +1,1 @@
+"""A package of its own: another distribution installs one of the same name, which would hide it."""
