@@ -14,6 +14,7 @@ STAGES = {
     "train": "tri-planes -> base, upsampler or refiner (--stage base|upsampler|refiner)",
     "sample": "models -> new avatars",
     "evaluate": "a trained run against people it never saw: distances, portraits, pictures",
+    "register": "a run's models -> MLflow's registry (models:/rodin@champion)",
     "report": "a run -> one self-contained report.html",
     "submit": "a stage, or the chain, as jobs of a Ray cluster (--address http://host:8265)",
     "dataset": "look at, verify, filter, merge and extend the shards of a run",

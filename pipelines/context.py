@@ -25,7 +25,7 @@ from infra import cluster
 from infra.storage import Store, open_store
 from infra.tracking import Tracking, ui_command
 from pipelines.options import Options
-from pipelines.settings import RunSettings, as_dict, digest
+from pipelines.settings import RunSettings, SampleStage, as_dict, digest
 
 CODE = "RODIN_CODE"  # environment variable: the version of the code of a job
 
@@ -34,7 +34,7 @@ def default_tracking(out: str) -> str:
     """MLflow's own variable, else a SQLite file beside the run (so that runs compare)."""
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         return whole_uri(uri)
-    folder = Path("runs") if "://" in out else Path(out).absolute().parent
+    folder = Path("runs") if ":/" in out else Path(out).absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{folder.absolute() / 'mlflow.db'}"
 
@@ -139,12 +139,23 @@ class Context:
             run_id=resume or None,
             tags={"out": self.out, "settings": digest(self.settings), "code": code_version()},
         )
+        tracking.watch(self.settings.resources.system_metrics)
         try:
             yield tracking
         except BaseException as error:
             tracking.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         tracking.finish("FINISHED")
+
+
+def sample_stage(out: Store) -> SampleStage:
+    """How a run samples; the defaults where its config does not say."""
+    from pydantic import TypeAdapter
+
+    if not out.exists("config.json"):
+        return SampleStage()
+    found = json.loads(out.read("config.json"))["settings"].get("sample", {})
+    return TypeAdapter(SampleStage).validate_python(found)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Measure a trained run: generated avatars against people it never saw.
 
-Input    RUN with triplanes and models/base (and models/upsampler, models/refiner where they are).
-Output   a table, RUN/evaluation.json, RUN/evaluation.png, and the numbers in MLflow.
+Input    RUN with triplanes and models/base (and models/upsampler, models/refiner where they are);
+         or models:/rodin@champion of MLflow's registry, and the run that it was trained in.
+Output   a table, RUN/evaluation.json, RUN/evaluation.png, and the numbers in MLflow. A registered
+         model's are in MLflow alone.
 Work     one process; seconds an avatar on a CPU.
 Again    a second run measures again and overwrites; the same models and settings give the same.
 """
@@ -14,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from infra.canon import settings_hash
@@ -22,10 +23,10 @@ from infra.manifest import open_dataset
 from infra.storage import Store, open_store
 from infra.tracking import Tracking
 from pipelines import models, pictures
-from pipelines.context import default_tracking, timed, whole_uri
+from pipelines.context import default_tracking, sample_stage, timed, whole_uri
 from pipelines.judge import Judge
 from pipelines.options import whole
-from pipelines.settings import SampleStage
+from pipelines.registry import opened
 from pipelines.tool import command
 
 SHOWN = 6  # avatars of a kind on the page
@@ -35,11 +36,13 @@ SHOWN = 6  # avatars of a kind on the page
 class Evaluate:
     """What to measure."""
 
-    run: str  # the run: a folder or s3://bucket/prefix
+    run: str  # the run: a folder, s3://bucket/prefix or models:/rodin@champion
     avatars: int = 16  # avatars to generate from seeds
     first_seed: int = 0  # seed of the first one; the others follow
     people: int = 64  # people of either split to compare with, at most
     portraits: int = 8  # held-out portraits to turn into avatars, at most
+    # run whose people are compared with; default: the one that the models were trained in
+    data: str = ""
     # MLflow server or sqlite:///FILE, "none" for no tracking; default: mlflow.db beside the run
     tracking: str = ""
 
@@ -53,17 +56,13 @@ class Evaluate:
             )
 
 
-def sample_stage(out: Store) -> SampleStage:
-    """How the run itself samples; the defaults where its config does not say."""
-    if not out.exists("config.json"):
-        return SampleStage()
-    found = json.loads(out.read("config.json"))["settings"].get("sample", {})
-    return TypeAdapter(SampleStage).validate_python(found)
+def measure(
+    args: Evaluate, out: Store, data: Store
+) -> tuple[dict[str, float], dict[str, Any], bytes]:
+    """All metrics, what they were measured on, and the page of pictures (PNG).
 
-
-def measure(args: Evaluate, out: Store) -> tuple[dict[str, float], dict[str, Any], bytes]:
-    """All metrics, what they were measured on, and the page of pictures (PNG)."""
-    shards = open_dataset(out.child("triplanes"))
+    `out` has the models and `data` the people."""
+    shards = open_dataset(data.child("triplanes"))
 
     def report(text: str) -> None:
         print(f"\r{text:<60}", end="", file=sys.stderr, flush=True)
@@ -115,15 +114,21 @@ def table(found: Mapping[str, float], facts: Mapping[str, Any]) -> str:
 
 
 def evaluate(args: Evaluate) -> None:
+    with opened(args.run, args.tracking) as (out, tags):
+        judge_models(args, out, tags)
+
+
+def judge_models(args: Evaluate, out: Store, tags: Mapping[str, str]) -> None:
+    """Measures the models in `out`; `tags` are those of a registered model, {} for a run."""
     address = whole(args.run)
-    out = open_store(address)
+    data = whole(args.data or tags.get("out", address))
     metas = {
         name: meta["identity"]
         for name in models.KINDS
         if (meta := models.read_meta(out.child(f"models/{name}")))
     }
     with timed() as seconds:
-        found, facts, page = measure(args, out)
+        found, facts, page = measure(args, out, open_store(data))
     settings = {
         "avatars": args.avatars,
         "first_seed": args.first_seed,
@@ -135,22 +140,29 @@ def evaluate(args: Evaluate) -> None:
         experiment="rodin-evaluate",
         run_name=f"{address.rstrip('/').rpartition('/')[2]}-evaluate",
         settings=settings,
-        tags={"out": address, **{f"model_{k}": settings_hash(v) for k, v in metas.items()}},
+        tags={
+            "out": address,
+            "data": data,
+            **{f"model_{k}": settings_hash(v) for k, v in metas.items()},
+        },
     )
-    seal = {
-        "metrics": found,
-        "facts": facts,
-        "settings": settings,
-        "models": {name: settings_hash(meta) for name, meta in metas.items()},
-        "mlflow_run": tracking.run_id,
-    }
-    out.write("evaluation.json", (json.dumps(seal, indent=2, sort_keys=True) + "\n").encode())
-    out.write("evaluation.png", page)
+    if not tags:
+        seal = {
+            "metrics": found,
+            "facts": facts,
+            "settings": settings,
+            "models": {name: settings_hash(meta) for name, meta in metas.items()},
+            "mlflow_run": tracking.run_id,
+        }
+        text = json.dumps(seal, indent=2, sort_keys=True) + "\n"
+        out.write("evaluation.json", text.encode())
+        out.write("evaluation.png", page)
     tracking.log_metrics(found, step=0)
     tracking.log_artifact(page, "evaluation.png")
     tracking.finish()
     print(table(found, facts))
-    print(f"evaluation: {out.location('evaluation.json')}, {seconds[0]:.0f} s")
+    where = tracking.ui_command() if tags else out.location("evaluation.json")
+    print(f"evaluation: {where}, {seconds[0]:.0f} s")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

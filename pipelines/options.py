@@ -137,7 +137,7 @@ def parse(
 
 def whole(address: str) -> str:
     """A local path made absolute: workers run in folders of their own."""
-    return address if "://" in address else os.path.abspath(os.path.expanduser(address))
+    return address if ":/" in address else os.path.abspath(os.path.expanduser(address))
 
 
 def fail(error: BaseException) -> NoReturn:

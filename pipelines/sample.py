@@ -1,7 +1,8 @@
 """Stage sample: trained models -> new avatars.
 
 Input    OUT/models/base and OUT/models/upsampler (pipelines.train), OUT/models/refiner where it was
-         trained, OUT/triplanes for the decoder and the held-out portraits.
+         trained, OUT/triplanes for the decoder and the held-out portraits. Or --sample.models
+         models:/rodin@champion, which is copied to OUT; without people --sample.portraits 0.
 Output   OUT/samples/DIGEST, named by models and settings: KEY/planes.npy and KEY/views.png for each
          avatar, seeds.png, portraits.png, turntable.webp; with a refiner KEY/refined.png and
          refined.png too. samples/latest.json names the last one.
@@ -24,7 +25,7 @@ from infra import cluster
 from infra.canon import settings_hash
 from infra.manifest import Dataset, open_dataset
 from infra.storage import Store, open_store
-from pipelines import data, models, pictures
+from pipelines import data, models, pictures, registry
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.settings import RunSettings, SampleStage, as_dict
@@ -43,9 +44,11 @@ class Batch:
     keys: tuple[str, ...]  # seed-000003 or portrait-KEY
 
 
-def names(stage: SampleStage, planes: Dataset) -> list[str]:
+def names(stage: SampleStage, planes: Dataset | None) -> list[str]:
     """All avatars of a stage: seeds first, then portraits (held-out people before others)."""
     seeds = [f"seed-{stage.first_seed + i:06d}" for i in range(stage.count)]
+    if planes is None:
+        return seeds
     people = planes.keys("val") + planes.keys("train")
     return seeds + [f"portrait-{key}" for key in people[: stage.portraits]]
 
@@ -196,9 +199,9 @@ def sheets(
 ) -> dict[str, bytes]:
     """The contact sheets: avatars from seeds, portraits beside what they became, and with
     `refined` both beside the same views refined."""
-    planes = open_dataset(context.child("triplanes"))
     seeds, portraits, seed_names, portrait_names = [], [], [], []
     pairs, pair_names = [], []
+    people: Dataset | None = None
     for name in keys:
         row = strip(store, f"{name}/views.png")
         if refined:
@@ -209,7 +212,8 @@ def sheets(
             seed_names.append(f"seed {seed_of(name)}")
         else:
             key = name.removeprefix("portrait-")
-            sample = record.decode_triplane(planes.read(key))
+            people = people or open_dataset(context.child("triplanes"))
+            sample = record.decode_triplane(people.read(key))
             portraits.append([sample.portrait, *row])
             portrait_names.append(f"portrait of {int(key)}, then the avatar made from it")
     found = {"seeds.png": pictures.png(pictures.grid(seeds, seed_names, across=2))}
@@ -223,7 +227,7 @@ def sheets(
 def identity(context: Context, metas: dict[str, Any]) -> dict[str, Any]:
     """What decides an avatar: the models and how they are sampled."""
     stage = as_dict(context.settings.sample)
-    for name in ("count", "first_seed", "portraits", "frames", "shard_size"):
+    for name in registry.WHICH:
         del stage[name]
     return {"settings": stage, "models": {name: meta["identity"] for name, meta in metas.items()}}
 
@@ -254,6 +258,8 @@ def launch(options: Options, settings: RunSettings) -> None:
     context = open_context(options, settings)
     stage = settings.sample
     plan = f"sample: {stage.count} avatars from seeds, {stage.portraits} from portraits"
+    if stage.models and not options.dry_run:
+        registry.adopt(context.store, stage.models, context.tracking_uri)
     metas = {
         name: meta
         for name in models.KINDS
@@ -275,7 +281,7 @@ def launch(options: Options, settings: RunSettings) -> None:
                 f"sample.size={stage.size}: the refiner of this run makes images {factor} times as"
                 f" large as the render; use a multiple of {factor}"
             )
-    planes = open_dataset(context.child("triplanes"))
+    planes = open_dataset(context.child("triplanes")) if stage.portraits else None
     keys = names(stage, planes)
     wanted = identity(context, metas)
     folder = f"samples/{settings_hash(wanted)[:8]}"
@@ -289,7 +295,8 @@ def launch(options: Options, settings: RunSettings) -> None:
     context.write_json(f"{folder}/samples.json", wanted)
     context.write_json("samples/latest.json", {"folder": folder})
     with timed() as seconds, context.tracked("sample", as_dict(stage)) as tracking:
-        tracking.log_dataset("triplanes", planes.digest, planes.store.uri)
+        if planes is not None:
+            tracking.log_dataset("triplanes", planes.digest, planes.store.uri)
         if todo:
             with ray_session(context):
                 for _ in work(context, folder, todo):
@@ -300,6 +307,7 @@ def launch(options: Options, settings: RunSettings) -> None:
         clip = turntable(context, store, keys)
         store.write("turntable.webp", clip)
         tracking.log_artifact(clip, "turntable.webp")
+        registry.announce(registry.register_generator, context.store, tracking)
     each = seconds[0] / max(1, len(todo))
     context.note("sample", seconds[0], did=f"{len(todo)} avatars, {each:.1f} s each")
 

@@ -154,6 +154,7 @@ TrainStage = BaseStage | UpsamplerStage | RefinerStage
 class SampleStage:
     """Models to new avatars."""
 
+    models: str = ""  # models:/rodin@champion of MLflow's registry; empty: those of the run
     count: int = 8  # avatars to generate from seeds
     first_seed: int = 0  # seed of the first one; the others follow
     # gaussian: latents drawn from the Gaussian of the training portraits' latents; none: zero
@@ -184,6 +185,11 @@ class Resources:
     cpus_per_train_worker: int = 0  # logical CPUs a rank; 0 for all cores of a local machine
     train_on_gpu: bool = False  # one GPU a rank
     avatars_per_process: int = 100  # people a Blender process renders before it is replaced
+    system_metrics: float = 30.0  # seconds between two readings of a machine's load; 0: none
+
+    def __post_init__(self) -> None:
+        if self.system_metrics < 0:
+            raise ValueError(f"system_metrics={self.system_metrics}: use 0 (none) or more seconds")
 
 
 @dataclass(frozen=True)

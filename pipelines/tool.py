@@ -13,9 +13,12 @@ from typing import TypeVar
 
 import tyro
 
+from infra.registry import is_registered
 from infra.storage import StorageError, Store, open_store
+from infra.tracking import TrackingError
 from pipelines.models import load_decoder
 from pipelines.options import UsageError, fail, one_line, whole
+from pipelines.registry import opened
 from rodin.decoder import DecoderError, TriplaneDecoder
 
 T = TypeVar("T")
@@ -38,7 +41,7 @@ def command(
                 raise
             raise UsageError(one_line(errors.getvalue())) from None
         work(args)
-    except (ValueError, OSError, StorageError) as error:
+    except (ValueError, OSError, StorageError, TrackingError) as error:
         if os.environ.get("RODIN_TRACEBACK"):
             raise
         fail(error)
@@ -48,11 +51,15 @@ def command(
 
 
 def find_decoder(address: str) -> TriplaneDecoder:
-    """The decoder at an address: a .safetensors file, or a folder, data set or run that holds one.
+    """The decoder at an address: a .safetensors file, a folder, data set or run that holds one, or
+    models:/rodin-decoder@latest.
 
     Raises DecoderError when there is none.
     """
     address = whole(address)
+    if is_registered(address):
+        with opened(address) as (found, _):
+            return load_decoder(found.child("triplanes"))
     if address.endswith(".safetensors"):
         parent, _, name = address.rpartition("/")
         return load_decoder(open_store(parent), name)
