@@ -14,8 +14,9 @@ from typing import Any
 
 from infra.canon import first_difference
 from infra.dataset import DATASET, Dataset, DatasetError, open_dataset
+from infra.lease import Lease
 from infra.manifest import finalize
-from infra.plan import SPLITS, Unit, split_of
+from infra.plan import SPLITS, Unit, plan_units, split_of
 from infra.shards import ChannelStats, Failure, Packed, commit_unit, read_sidecar, read_sidecars
 from infra.storage import Store
 
@@ -101,9 +102,14 @@ def append(out: Store, sources: Sequence[Dataset], *, card: str = "") -> tuple[d
     """Add the samples of `sources` to the dataset in `out`, or begin one there.
 
     Returns (dataset.json, shards written). Old shards keep their names and bytes; new ones get
-    the next numbers of their split. One call at a time on the same `out`. Raises DatasetError
-    where kinds, settings, splits or files differ, or a key is in two of them.
+    the next numbers of their split. Raises LeaseTaken while another call adds to the same `out`,
+    and DatasetError where kinds, settings, splits or files differ, or a key is in two of them.
     """
+    with Lease(out, "extend.lease", "adding samples to this data set"):
+        return _append(out, sources, card)
+
+
+def _append(out: Store, sources: Sequence[Dataset], card: str) -> tuple[dict[str, Any], int]:
     old = open_dataset(out) if out.exists(DATASET) else None
     if old is not None and "shards_at" in old.info:
         raise DatasetError(f"{out.uri} is a selection; merge it with others into a new --out")
@@ -118,9 +124,7 @@ def append(out: Store, sources: Sequence[Dataset], *, card: str = "") -> tuple[d
     if old is not None and not todo:
         return old.info, 0
     _check_keys(out, own, [unit for _, unit in todo], strange)
-    following = Counter({split: 0 for split in SPLITS})
-    for unit in [*own, *strange]:
-        following[unit.split] = max(following[unit.split], unit.index + 1)
+    following = _following([*own, *strange])
     units = list(own)
     settings = everyone[0].info["settings"]
     for source, unit in todo:
@@ -137,6 +141,12 @@ def append(out: Store, sources: Sequence[Dataset], *, card: str = "") -> tuple[d
     shown = next((part for part in everyone if part.store.exists(sheet)), None)
     if shown is not None and not out.exists(sheet):
         out.write(sheet, shown.store.read(sheet))
+    now = open_dataset(out).digest if out.exists(DATASET) else ""
+    if now != (old.digest if old else ""):  # by a stage, which holds no lease
+        raise DatasetError(
+            f"{out.location(DATASET)} was changed while samples were added; run the same command"
+            " again"
+        )
     info = finalize(
         out,
         dataset=everyone[0].info["dataset"],
@@ -163,6 +173,36 @@ def _samples(source: Dataset, unit: Unit) -> Iterator[Packed | Failure]:
         else:
             lost = failures[key]
             yield Failure(key, lost["reason"], lost["error"], lost["class"])
+
+
+def planned(
+    out: Store, keys: Iterable[str], shard_size: int, val_fraction: float
+) -> tuple[list[Unit], dict[str, Any]]:
+    """(units, lineage to keep) of a stage that makes `keys` in `out`.
+
+    As `plan_units` has them, unless `append` added to the data set: then all that is there stays
+    where it is, and keys that are in no shard get the next numbers.
+    """
+    lineage = open_dataset(out).info["lineage"] if out.exists(DATASET) else {}
+    if "merged" not in lineage:
+        return plan_units(keys, shard_size, val_fraction), {}
+    wanted = set(keys := list(keys))
+    own, strange = receipts(open_dataset(out))
+    units = own + [unit for unit in strange if wanted.issuperset(unit.keys)]
+    there = {key for unit in units for key in unit.keys}
+    following = _following([*own, *strange])
+    rest = plan_units([key for key in keys if key not in there], shard_size, val_fraction)
+    units += [Unit(unit.split, following[unit.split] + unit.index, unit.keys) for unit in rest]
+    units.sort(key=lambda unit: (SPLITS.index(unit.split), unit.index))
+    return units, {"merged": lineage["merged"]}
+
+
+def _following(units: Iterable[Unit]) -> Counter[str]:
+    """The next free number of each split."""
+    found = Counter({split: 0 for split in SPLITS})
+    for unit in units:
+        found[unit.split] = max(found[unit.split], unit.index + 1)
+    return found
 
 
 def check_alike(one: Dataset, other: Dataset) -> None:

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from infra import cluster
+from infra.edit import planned
 from infra.manifest import finalize, is_final
-from infra.shards import Failure, KeptSamples, Packed, Unit, commit_unit, pending_units, plan_units
-from infra.storage import open_store
+from infra.shards import Failure, KeptSamples, Packed, Unit, commit_unit, pending_units
+from infra.storage import Store, open_store
 from pipelines import pictures
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
@@ -37,9 +38,10 @@ def key_of(seed: int) -> str:
     return f"{seed:09d}"
 
 
-def units_of(stage: RenderStage) -> list[Unit]:
+def plan(store: Store, stage: RenderStage) -> tuple[list[Unit], dict[str, Any]]:
+    """(units, lineage to keep): `rodin dataset extend` may have added other people."""
     keys = [key_of(stage.first_seed + i) for i in range(stage.avatars)]
-    return plan_units(keys, stage.shard_size, stage.val_fraction)
+    return planned(store, keys, stage.shard_size, stage.val_fraction)
 
 
 def identity(stage: RenderStage) -> dict[str, Any]:
@@ -170,7 +172,7 @@ def launch(options: Options, settings: RunSettings) -> None:
     context = open_context(options, settings)
     stage = settings.render
     store = context.child("views")
-    units = units_of(stage)
+    units, lineage = plan(store, stage)
     todo = pending_units(store, units, identity(stage), retry_failed=options.retry_failed)
     if options.dry_run or not todo:
         done = not todo and is_final(store, units)
@@ -190,7 +192,7 @@ def launch(options: Options, settings: RunSettings) -> None:
             dataset="views",
             units=units,
             settings=identity(stage),
-            lineage={"val_fraction": stage.val_fraction},
+            lineage={**lineage, "val_fraction": stage.val_fraction},
             contact_sheet="contact.png",
             description=VIEWS_CARD,
         )

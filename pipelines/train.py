@@ -23,7 +23,7 @@ from infra.checkpoint import load_checkpoint, save_checkpoint
 from infra.manifest import Dataset, open_dataset
 from infra.storage import Store, open_store
 from infra.tracking import Tracking
-from pipelines import data, models
+from pipelines import data, models, registry
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
@@ -272,6 +272,7 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
         with ray_session(context):
             fit(context, job)
         tracking.log_artifact(store.read("model.json"), "model.json")
+        registry.announce(registry.register_part, context.store, name, tracking)
     rate = total / seconds[0]
     did = f"{total:,} tri-planes, {rate:.1f} a second"
     context.note(f"train {name}", seconds[0], did=did, model=settings_hash(identity))

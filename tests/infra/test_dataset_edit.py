@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from infra import edit, manifest
 from infra.dataset import DatasetError, open_dataset
-from infra.shards import commit_unit
+from infra.lease import LeaseTaken
+from infra.shards import commit_unit, pending_units, plan_units
 from infra.storage import FileStore
 from infra.verify import verify
 from tests.infra.people import (
@@ -155,6 +157,79 @@ def test_wrong_splits_are_refused(tmp_path: Path) -> None:
 
 
 def _units(store: FileStore) -> list:
-    from infra.plan import plan_units
-
     return [unit for unit in plan_units(keys_of(50, 8), 9, 0.25) if unit.index == 0]
+
+
+def test_of_two_that_extend_at_once_one_is_refused(copy: FileStore, tmp_path: Path) -> None:
+    """Nothing is lost: who is refused says so, and its samples are added by the next call."""
+    parts = []
+    for name, first in (("one", 1000), ("two", 2000)):
+        make(FileStore(tmp_path / name), keys_of(first, 5))
+        parts.append(open_dataset(FileStore(tmp_path / name)))
+    second: list[BaseException] = []
+
+    class Interleaved(FileStore):
+        """Lets the second call begin in the midst of the first."""
+
+        def put_file(self, path, key: str) -> None:
+            if not second:
+                with pytest.raises(LeaseTaken, match="adding samples to this data set") as refused:
+                    edit.append(FileStore(self.root), [parts[1]])
+                second.append(refused.value)
+            super().put_file(path, key)
+
+    edit.append(Interleaved(copy.root), [parts[0]])
+    assert second
+    edit.append(copy, [parts[1]])
+    grown = open_dataset(copy)
+    assert {*parts[0].keys(), *parts[1].keys(), *keys_of(0, 4)} <= set(grown.keys())
+    report = verify(grown)
+    assert report.problems == [] and report.notes == []
+
+
+def test_a_stage_that_ends_in_between_is_noticed(copy: FileStore, tmp_path: Path) -> None:
+    more = FileStore(tmp_path / "more")
+    make(more, keys_of(1000, 5))
+
+    class Changes(FileStore):
+        def put_file(self, path, key: str) -> None:
+            info = json.loads(self.read("dataset.json"))
+            self.write("dataset.json", json.dumps({**info, "digest": "other"}).encode())
+            super().put_file(path, key)
+
+    with pytest.raises(DatasetError, match="was changed while samples were added"):
+        edit.append(Changes(copy.root), [open_dataset(more)])
+
+
+def test_a_stage_goes_on_after_extend(tmp_path: Path) -> None:
+    """More people after others were added: every shard stays, none is planned anew."""
+    store, more = FileStore(tmp_path / "set"), FileStore(tmp_path / "more")
+    make(store, keys_of(0, 10))
+    make(more, keys_of(1000, 5))
+    units, kept = edit.planned(store, keys_of(0, 12), 4, 0.25)
+    assert kept == {} and units == plan_units(keys_of(0, 12), 4, 0.25)
+    edit.append(store, [open_dataset(more)])
+    before = everything(store)
+    merged = open_dataset(store).info["lineage"]["merged"]
+    units, kept = edit.planned(store, keys_of(0, 10), 4, 0.25)
+    assert kept == {"merged": merged} and pending_units(store, units, SETTINGS) == []
+    units, kept = edit.planned(store, keys_of(0, 14), 4, 0.25)
+    todo = pending_units(store, units, SETTINGS)
+    assert sorted(key for unit in todo for key in unit.keys) == keys_of(10, 4)
+    commit_unit(store, todo[0], samples(todo[0].keys), settings=SETTINGS)  # then it is killed
+    units, _ = edit.planned(store, keys_of(0, 14), 4, 0.25)
+    assert pending_units(store, units, SETTINGS) == todo[1:]
+    for unit in todo[1:]:
+        commit_unit(store, unit, samples(unit.keys), settings=SETTINGS)
+    lineage = {"val_fraction": 0.25, **kept}
+    manifest.finalize(
+        store, dataset="triplanes", units=units, settings=SETTINGS, lineage=lineage,
+        files=["decoder.safetensors"], contact_sheet="contact.png",
+    )  # fmt: skip
+    grown = open_dataset(store)
+    assert sorted(grown.keys()) == sorted([*keys_of(0, 14), *keys_of(1000, 5)])
+    assert verify(grown).problems == []
+    after = everything(store)
+    assert all(after[key] == before[key] for key in before if key.endswith(".tar"))
+    again, _ = edit.append(store, [open_dataset(more)])
+    assert again == grown.info
