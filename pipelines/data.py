@@ -5,22 +5,26 @@ Which samples make a batch is a function of (seed, samples seen): see `rodin.tra
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from infra.manifest import Dataset as Shards
 from rodin import record
 from rodin.training import draw_indices
 
 KEEP = 2 << 30  # bytes of decoded samples that a loader keeps in memory
+READERS = 4  # threads that read and decode: a step must not wait for the disk or S3
+AHEAD = 2  # batches made before they are asked for
 
 
-class RunOrder(Sampler[list[int]]):
+class RunOrder:
     """Batches of indices for one rank of a run, from sample number `start` on, without end."""
 
     def __init__(
@@ -54,19 +58,23 @@ class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
             )
         self.kept: OrderedDict[int, record.TriplaneSample] = OrderedDict()
         self.bytes = 0
+        self.lock = Lock()  # of both: threads read side by side
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def sample(self, index: int) -> record.TriplaneSample:
-        if index in self.kept:
-            self.kept.move_to_end(index)
-            return self.kept[index]
+        with self.lock:
+            if index in self.kept:
+                self.kept.move_to_end(index)
+                return self.kept[index]
         sample = record.decode_triplane(self.shards.read_row(self.rows[index]))
-        self.kept[index] = sample
-        self.bytes += size_of(sample)
-        while self.bytes > KEEP and len(self.kept) > 1:
-            self.bytes -= size_of(self.kept.popitem(last=False)[1])
+        with self.lock:
+            if index not in self.kept:
+                self.kept[index] = sample
+                self.bytes += size_of(sample)
+            while self.bytes > KEEP and len(self.kept) > 1:
+                self.bytes -= size_of(self.kept.popitem(last=False)[1])
         return sample
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
@@ -94,11 +102,11 @@ def tensors(sample: record.TriplaneSample) -> dict[str, torch.Tensor]:
     }
 
 
-def held_out(shards: Shards, count: int) -> dict[str, torch.Tensor] | None:
-    """The first `count` held-out samples as a batch; None where the data set has none."""
-    if not shards.keys("val"):
+def first(shards: Shards, split: str, count: int) -> dict[str, torch.Tensor] | None:
+    """The first `count` samples of a split as a batch; None where the data set has none."""
+    if not shards.keys(split):
         return None
-    samples = TriplaneSamples(shards, "val")
+    samples = TriplaneSamples(shards, split)
     return default_collate([samples[i] for i in range(min(count, len(samples)))])
 
 
@@ -110,7 +118,24 @@ def batches(
     start: int,
     rank: int = 0,
     ranks: int = 1,
-) -> Iterator[dict[str, Any]]:
-    """Endless batches for one rank; `batch` counts the samples of all ranks together."""
+) -> Generator[dict[str, Any]]:
+    """Endless batches for one rank; `batch` counts the samples of all ranks together.
+
+    The next ones are read, decoded and put together by threads while a step runs.
+    """
     order = RunOrder(len(samples), batch, seed=seed, start=start, rank=rank, ranks=ranks)
-    return iter(DataLoader(samples, batch_sampler=order))
+    readers, joiner = ThreadPoolExecutor(READERS), ThreadPoolExecutor(1)
+    waiting: deque[Future[dict[str, Any]]] = deque()
+    try:
+        for picked in order:
+            parts = [readers.submit(samples.__getitem__, index) for index in picked]
+            waiting.append(joiner.submit(_joined, parts))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+    finally:
+        for pool in (readers, joiner):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _joined(parts: list[Future[dict[str, torch.Tensor]]]) -> dict[str, Any]:
+    return default_collate([part.result() for part in parts])

@@ -20,7 +20,7 @@ from rodin.refiner import RefinerSystem
 
 MODEL_VERSION = 1
 # settings of a stage that say when to train and to look, and change no weight
-WATCHING = ("in_chain", "log_every", "checkpoint_every", "val_every", "val_samples")
+WATCHING = ("in_chain", "log_every", "checkpoint_every", "val_every", "val_samples", "sheet_every")
 NEEDED = ("base", "upsampler")  # by sampling
 KINDS: dict[str, type[TrainStage]] = {
     "base": BaseStage,

@@ -63,6 +63,7 @@ TINY = RunSettings(
         log_every=16,
         checkpoint_every=32,
         val_every=32,
+        sheet_every=32,
         model=BaseSettings(
             size=16,
             unet=UNetSettings(
@@ -85,6 +86,7 @@ TINY = RunSettings(
         log_every=8,
         checkpoint_every=16,
         val_every=16,
+        sheet_every=16,
         model=UpsamplerSettings(
             size=32,
             low_size=16,
@@ -110,6 +112,7 @@ TINY = RunSettings(
         log_every=8,
         checkpoint_every=16,
         val_every=16,
+        sheet_every=16,
         model=RefinerSettings(
             net=RefinerNetSettings(width=16, blocks=1),
             patch=PatchSettings(size=32, samples=24, occupancy=32),
@@ -144,6 +147,7 @@ DEMO = RunSettings(
         log_every=160,
         checkpoint_every=1600,
         val_every=1600,
+        sheet_every=1600,
         model=BaseSettings(
             size=32,
             # x0 where the paper has eps: folding 4 x 4 texels makes a small network fast, and too
@@ -180,6 +184,7 @@ DEMO = RunSettings(
         log_every=40,
         checkpoint_every=200,
         val_every=200,
+        sheet_every=200,
         model=UpsamplerSettings(
             size=64,
             low_size=32,
@@ -213,6 +218,7 @@ DEMO = RunSettings(
         log_every=40,
         checkpoint_every=200,
         val_every=200,
+        sheet_every=200,
         model=RefinerSettings(
             net=RefinerNetSettings(width=32, blocks=4),
             patch=PatchSettings(size=64, samples=48, occupancy=24),
@@ -260,6 +266,7 @@ SINGLE_GPU = RunSettings(
         log_every=3200,
         checkpoint_every=64_000,
         val_every=64_000,
+        sheet_every=64_000,
         model=BaseSettings(
             size=64,
             unet=UNetSettings(
@@ -274,6 +281,7 @@ SINGLE_GPU = RunSettings(
         log_every=1600,
         checkpoint_every=32_000,
         val_every=32_000,
+        sheet_every=32_000,
         model=UpsamplerSettings(
             size=128,
             low_size=64,
@@ -297,6 +305,7 @@ SINGLE_GPU = RunSettings(
         log_every=1600,
         checkpoint_every=32_000,
         val_every=32_000,
+        sheet_every=32_000,
         train=TrainSettings(
             total_samples=400_000, batch_size=16, learning_rate=2e-4, warmup_samples=16_000
         ),
@@ -334,13 +343,18 @@ PAPER = RunSettings(
             render_samples=256,
         ),
     ),
-    base=BaseStage(log_every=4_800, checkpoint_every=240_000, val_every=240_000),
-    upsampler=UpsamplerStage(log_every=4_800, checkpoint_every=240_000, val_every=240_000),
+    base=BaseStage(
+        log_every=4_800, checkpoint_every=240_000, val_every=240_000, sheet_every=240_000
+    ),
+    upsampler=UpsamplerStage(
+        log_every=4_800, checkpoint_every=240_000, val_every=240_000, sheet_every=240_000
+    ),
     refiner=RefinerStage(
         in_chain=True,
         log_every=4_800,
         checkpoint_every=240_000,
         val_every=240_000,
+        sheet_every=240_000,
         model=RefinerSettings(
             net=RefinerNetSettings(factor=4, blocks=16),
             patch=PatchSettings(size=256, samples=128),

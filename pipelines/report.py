@@ -113,6 +113,10 @@ def training(context: Context) -> dict[str, Any]:
         history = read_history(context, stage)
         if history:
             figures.append({"src": inline(curves(history, stage), "png"), "caption": stage})
+        sheets = sorted(context.store.list(f"models/{stage}/sheets/"))
+        if sheets:
+            caption = f"{stage} at the end: people it was not trained on, where there are any"
+            figures += picture(context, sheets[-1], caption)
             last = history[-1]
             table.append([stage, f"{last['samples']:,.0f}", f"{last['loss']:.4f}"])
     return {

@@ -30,6 +30,8 @@ def positive(owner: object, *names: str) -> None:
 def check_intervals(stage: TrainStage) -> None:
     """A resumed curve equals an undisturbed one only where points end at checkpoints too."""
     positive(stage, "log_every", "checkpoint_every", "val_samples")
+    if stage.sheet_every < 0:
+        raise ValueError(f"sheet_every={stage.sheet_every}: use 0 (never) or more samples")
     for name in ("checkpoint_every", "val_every"):
         if getattr(stage, name) < 0 or getattr(stage, name) % stage.log_every:
             raise ValueError(
@@ -107,6 +109,7 @@ class BaseStage:
     checkpoint_every: int = 4_000  # samples between two checkpoints: what a kill loses at most
     val_every: int = 4_000  # samples between two losses of held-out people; 0 = never
     val_samples: int = 8  # held-out people that they are measured on, at most
+    sheet_every: int = 4_000  # samples between two sample sheets; 0 = never
     model: BaseSettings = field(default_factory=BaseSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
@@ -123,6 +126,7 @@ class UpsamplerStage:
     checkpoint_every: int = 1_000  # samples between two checkpoints
     val_every: int = 1_000  # samples between two losses of held-out people; 0 = never
     val_samples: int = 8  # held-out people that they are measured on, at most
+    sheet_every: int = 1_000  # samples between two sample sheets; 0 = never
     model: UpsamplerSettings = field(default_factory=UpsamplerSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
@@ -140,6 +144,7 @@ class RefinerStage:
     checkpoint_every: int = 1_000  # samples between two checkpoints
     val_every: int = 1_000  # samples between two losses of held-out people; 0 = never
     val_samples: int = 8  # held-out people that they are measured on, at most
+    sheet_every: int = 1_000  # samples between two sample sheets; 0 = never
     model: RefinerSettings = field(default_factory=RefinerSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
@@ -181,6 +186,7 @@ class Resources:
     workers: int = 0  # render and fit processes; 0 for one a CPU core
     cpus_per_worker: float = 1.0  # logical CPUs that one of them holds
     gpus_per_fit: float = 0.0  # GPUs (or a share of one) that a fitting worker holds
+    decoder_workers: int = 1  # ranks of the joint fit; they divide fit.engine.subjects_per_step
     train_workers: int = 1  # ranks of a training stage
     cpus_per_train_worker: int = 0  # logical CPUs a rank; 0 for all cores of a local machine
     train_on_gpu: bool = False  # one GPU a rank

@@ -2,32 +2,34 @@
 
 Input    OUT/triplanes (pipelines.fit); --stage base also uses the portraits, --stage upsampler and
          --stage refiner the views and the frozen decoder.
-Output   OUT/models/STAGE: model.safetensors (EMA weights), model.json, history.jsonl, checkpoints.
+Output   OUT/models/STAGE: model.safetensors (EMA weights), model.json, history.jsonl, checkpoints,
+         sheets/SAMPLES.png.
 Work     one Ray Train job; ranks share the data by position, progress is counted in samples seen.
 Again    a second run resumes from the last checkpoint, exactly, and does nothing once it is done.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from infra.canon import settings_hash
 from infra.checkpoint import load_checkpoint, save_checkpoint
+from infra.lease import Lease
 from infra.manifest import Dataset, open_dataset
 from infra.storage import Store, open_store
-from infra.tracking import Tracking
 from pipelines import data, models, registry
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
 from pipelines.settings import RunSettings, TrainStage, as_dict
+from pipelines.watch import History, Meter, Watch
 
 MAX_RESTARTS = 3  # of a lost worker or node
 MEASURED = 2048  # people whose planes give the mean map and deviation; more change little
@@ -44,29 +46,6 @@ class Job:
     threads: int
     tracking: dict[str, Any]  # arguments of Tracking
     progress: Any  # ProgressActor
-
-
-class History:
-    """The curve of rank 0: kept in the run and sent to MLflow, each point once."""
-
-    def __init__(self, store: Store, job: Job, seen: int) -> None:
-        self.store = store
-        old = store.read("history.jsonl").splitlines() if store.exists("history.jsonl") else []
-        rows = [json.loads(line) for line in old if line]
-        # What came after the checkpoint is computed again, to the same numbers.
-        self.rows = [row for row in rows if row["samples"] <= seen]
-        self.tracking = Tracking(**job.tracking)
-        self.sent = self.tracking.last_step("loss")
-
-    def add(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
-        if row["samples"] > self.sent:
-            values = {name: value for name, value in row.items() if name != "samples"}
-            self.tracking.log_metrics(values, step=int(row["samples"]))
-
-    def save(self) -> None:
-        lines = (json.dumps(row, sort_keys=True) + "\n" for row in self.rows)
-        self.store.write("history.jsonl", "".join(lines).encode())
 
 
 def train_loop(config: dict[str, Any]) -> None:
@@ -117,47 +96,38 @@ def train(job: Job) -> None:
 
 
 def run(job: Job, trainer: Any, store: Store, samples: Any, rank: int, ranks: int) -> None:
-    """Steps to the end of the stage; rank 0 logs, validates, saves and finishes."""
-    from rodin.validation import losses_by_noise
-
+    """Steps to the end of the stage; rank 0 logs, validates, draws, saves and finishes."""
     stage, batch = job.stage, job.stage.train.batch_size
+    history = History(store, job.tracking, trainer.samples_seen) if rank == 0 else None
+    watch = Watch(stage, samples) if rank == 0 else None
+    report = reporter(job.progress)
     feed = data.batches(
         samples, batch=batch, seed=stage.seed, start=trainer.samples_seen, rank=rank, ranks=ranks
     )
-    history = History(store, job, trainer.samples_seen) if rank == 0 else None
-    held_out = data.held_out(samples.shards, stage.val_samples) if rank == 0 else None
-    report = reporter(job.progress)
-    sums: dict[str, float] = {}
-    steps, waited, begin = 0, 0.0, time.perf_counter()
-    while not trainer.done:
-        before = trainer.samples_seen
-        wait = time.perf_counter()
-        items = next(feed)
-        waited += time.perf_counter() - wait
-        for name, value in trainer.step(items).items():
-            sums[name] = sums.get(name, 0.0) + float(value)
-        steps += 1
-        seen, end = trainer.samples_seen, trainer.done
-        if seen // stage.log_every > before // stage.log_every or end:
-            took = time.perf_counter() - begin
-            row = {name: value / steps for name, value in sums.items()}
-            row |= {
-                "samples": float(seen),
-                "samples_per_second": steps * batch / took,
-                "input_wait_share": waited / took,
-            }
-            due = stage.val_every and (seen // stage.val_every > before // stage.val_every or end)
-            if due and held_out is not None:
-                row |= losses_by_noise(trainer.ema, held_out, seed=stage.seed)
-            report(seen, f"loss {row['loss']:.4f}")
-            if history is not None:
-                history.add(row)
-            sums, steps, waited, begin = {}, 0, 0.0, time.perf_counter()
-        due = seen // stage.checkpoint_every > before // stage.checkpoint_every or end
-        if due and history is not None:
-            history.save()
-            meta = {"identity": job.identity, "samples": seen}
-            save_checkpoint(store.child("checkpoints"), trainer.state_dict(), meta)
+    meter = Meter()
+    with contextlib.closing(feed):
+        while not trainer.done:
+            before = trainer.samples_seen
+            meter.step(trainer, feed)
+            seen, end = trainer.samples_seen, trainer.done
+
+            def due(every: int, before: int = before, seen: int = seen, end: bool = end) -> bool:
+                return bool(every) and (seen // every > before // every or end)
+
+            if due(stage.log_every):
+                row = meter.row(seen, batch)
+                report(seen, f"loss {row['loss']:.4f}")
+                if history is not None and watch is not None:
+                    if due(stage.val_every):
+                        row |= watch.losses(trainer.ema)
+                    history.add(row)
+                meter = Meter()
+            if due(stage.sheet_every) and history is not None and watch is not None:
+                history.picture(f"sheets/{seen:012d}.png", watch.sheet(trainer.ema))
+            if due(stage.checkpoint_every) and history is not None:
+                history.save()
+                meta = {"identity": job.identity, "samples": seen}
+                save_checkpoint(store.child("checkpoints"), trainer.state_dict(), meta)
     if history is not None:
         finish(job, trainer, store, samples)
         history.tracking.flush()
@@ -253,11 +223,11 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
         print(f"{plan}; {'nothing to do' if meta else 'remains'}")
         return
     context.explain()
-    earlier = context.read_json(f"models/{name}/mlflow.json", {"run": ""})["run"]
-    with (
-        timed() as seconds,
-        context.tracked(f"train-{name}", as_dict(stage), resume=earlier) as tracking,
-    ):
+    with timed() as seconds, Lease(store, "driver.json", f"training {name}"), ExitStack() as stack:
+        earlier = context.read_json(f"models/{name}/mlflow.json", {"run": ""})["run"]
+        tracking = stack.enter_context(
+            context.tracked(f"train-{name}", as_dict(stage), resume=earlier)
+        )
         context.write_json(f"models/{name}/mlflow.json", {"run": tracking.run_id})
         tracking.log_dataset("triplanes", planes.digest, planes.store.uri)
         job = Job(

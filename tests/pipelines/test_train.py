@@ -1,0 +1,79 @@
+"""Training stages in this process, over a small run: sheets, curves, and how long a batch waits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from infra.manifest import open_dataset
+from infra.storage import open_store
+from pipelines import data, models, pictures, train
+from pipelines.presets import TINY
+from rodin.training import Trainer
+from tests.pipelines import small_run
+
+
+@pytest.fixture(scope="module")
+def planes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has tri-planes alone."""
+    run = small_run.make(tmp_path_factory.mktemp("runs") / "small")
+    shutil.rmtree(run / "models")
+    return run
+
+
+def trained(planes: Path, out: Path, name: str, samples: int = 16, **more: Any) -> Path:
+    """Trains a stage in `out`; returns the folder of its model."""
+    stage = getattr(TINY, name)
+    stage = dataclasses.replace(
+        stage, train=dataclasses.replace(stage.train, total_samples=samples), **more
+    )
+    shards = open_dataset(open_store(str(planes)).child("triplanes"))
+    seen = data.TriplaneSamples(shards, "train")
+    channels = TINY.fit.engine.decoder.channels
+    decoder = models.load_decoder(shards.store)
+    system = models.build(stage, torch.zeros(channels), torch.ones(channels), decoder)
+    trainer = Trainer(system, stage.train, seed=stage.seed)
+    identity = models.identity(stage, {"dataset": "", "decoder": decoder.digest()})
+    tracking = {"uri": "none", "experiment": "", "run_name": ""}
+    job = train.Job(str(out), name, stage, identity, 1, tracking, None)
+    store = open_store(str(out)).child(f"models/{name}")
+    train.run(job, trainer, store, seen, 0, 1)
+    return out / "models" / name
+
+
+def curve(model: Path) -> list[dict[str, float]]:
+    """The history without what the clock decides."""
+    clock = ("samples_per_second", "input_wait_share")
+    rows = [json.loads(line) for line in (model / "history.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in clock} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "across", "same"),
+    [("base", 7, [0, 3, 4]), ("upsampler", 6, [0, 1, 4, 5]), ("refiner", 3, [0, 2])],
+)
+def test_sheets_change_nothing_and_can_be_compared(
+    planes: Path, tmp_path: Path, name: str, across: int, same: list[int]
+) -> None:
+    watched = trained(planes, tmp_path / "watched", name, sheet_every=8)
+    alone = trained(planes, tmp_path / "alone", name, sheet_every=0)
+    assert curve(watched) == curve(alone)
+    weights = [(model / "model.safetensors").read_bytes() for model in (watched, alone)]
+    assert weights[0] == weights[1]
+    assert not (alone / "sheets").exists()
+    found = sorted(path.name for path in (watched / "sheets").iterdir())
+    assert found == ["000000000008.png", "000000000016.png"]
+    first, last = (pictures.from_png((watched / "sheets" / file).read_bytes()) for file in found)
+    side = small_run.SIZE
+    assert first.shape == (side + 16, across * side, 3)
+    # What is given and what is true stay as they are; what the model makes of it changes.
+    for tile in range(across):
+        here = np.s_[:side, tile * side : (tile + 1) * side]
+        assert np.array_equal(first[here], last[here]) == (tile in same), tile
