@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from infra.jobs import JobError, Jobs, Spec, check_public, default_working_dir
+from infra.registry import is_registered
 from infra.storage import StorageError, open_store
 from infra.tracking import ui_command
 from pipelines.context import CODE, code_version
@@ -29,6 +30,7 @@ from pipelines.run import SECTIONS
 # Public variables that stages read; others by --env.
 PASSED = ("MLFLOW_TRACKING_URI", "RODIN_CACHE", "RODIN_CACHE_GB")
 STAGES = ("render", "fit", "train", "sample", "report", "evaluate", "dataset", "run")
+MEASURES = "evaluate"  # the stage of a chain that takes a run in place of settings
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Step:
 
     words: tuple[str, ...]
     sections: tuple[str, ...]
-    after: tuple[str, ...]
+    after: tuple[str, ...]  # those of them that the chain has
 
 
 CHAIN = {
@@ -47,8 +49,15 @@ CHAIN = {
     "train-upsampler": Step(
         ("train", "--stage", "upsampler"), ("upsampler", "resources"), ("fit",)
     ),
-    "sample": Step(("sample",), ("sample", "resources"), ("train-base", "train-upsampler")),
-    "report": Step(("report",), (), ("sample",)),
+    "train-refiner": Step(("train", "--stage", "refiner"), ("refiner", "resources"), ("fit",)),
+    "sample": Step(
+        ("sample",),
+        ("sample", "resources"),
+        ("train-base", "train-upsampler", "train-refiner"),
+    ),
+    # after sample: it writes how the run samples, and both would share one set of machines
+    MEASURES: Step((MEASURES,), (), ("sample",)),
+    "report": Step(("report",), (), (MEASURES,)),
 }
 
 
@@ -106,15 +115,16 @@ def value_of(words: Sequence[str], flag: str) -> str:
     return found
 
 
-def check_out(words: Sequence[str]) -> None:
-    """A job runs in a folder that is thrown away: its output needs an address of its own."""
-    out = value_of(words, "--out")
+def check_out(words: Sequence[str], flag: str = "--out") -> str:
+    """The run's address. A job's folder is thrown away: a run needs an address of its own."""
+    out = value_of(words, flag)
     if not out.startswith(("s3://", "file://", "/")):
         raise UsageError(
-            f"--out {out or '(none)'}: nodes have no folder in common by that name;"
+            f"{flag} {out or '(none)'}: nodes have no folder in common by that name;"
             " write s3://bucket/run, or the absolute path of a shared disk"
         )
     open_store(out)
+    return out
 
 
 def split_words(words: Sequence[str], sections: Sequence[str]) -> tuple[str, ...]:
@@ -138,26 +148,23 @@ def specs_of(args: argparse.Namespace) -> dict[str, Spec]:
     if args.stage != "chain":
         if args.stage in ("render", "fit", "train", "sample", "report", "run"):
             check_out(words)
+        if args.stage == MEASURES and not is_registered(value_of(words, "--run")):
+            check_out(words, "--run")
         command = ("python", "-m", f"pipelines.{args.stage}", *words)
         name = "-".join(part for part in (args.stage, value_of(words, "--stage")) if part)
         return {name: Spec(name, command, env, args.working_dir)}
-    parse("rodin submit chain", __doc__ or "", SECTIONS, words)
-    check_out(words)
-    return {
-        name: Spec(
-            name,
-            (
-                "python",
-                "-m",
-                f"pipelines.{step.words[0]}",
-                *step.words[1:],
-                *split_words(words, step.sections),
-            ),
-            env,
-            args.working_dir,
-        )
-        for name, step in CHAIN.items()
-    }
+    _, settings = parse("rodin submit chain", __doc__ or "", SECTIONS, words)
+    run = ["--run", check_out(words)]
+    if tracking := value_of(words, "--tracking"):
+        run += ["--tracking", tracking]
+    found = {}
+    for name, step in CHAIN.items():
+        if name == "train-refiner" and not settings.refiner.in_chain:
+            continue
+        own = run if name == MEASURES else split_words(words, step.sections)
+        command = ("python", "-m", f"pipelines.{step.words[0]}", *step.words[1:], *own)
+        found[name] = Spec(name, command, env, args.working_dir)
+    return found
 
 
 async def run_chain(
@@ -196,7 +203,10 @@ def run(args: argparse.Namespace) -> int:
     jobs = Jobs(args.address)
     tracking = next(iter(specs.values())).env.get("MLFLOW_TRACKING_URI", "")
     tracking = value_of(args.words, "--tracking") or tracking
-    after = {name: CHAIN[name].after if len(specs) > 1 else () for name in specs}
+    after = {
+        name: [b for b in CHAIN[name].after if b in specs] if len(specs) > 1 else []
+        for name in specs
+    }
 
     async def launch(name: str) -> int:
         job, fresh = await asyncio.to_thread(jobs.submit, specs[name])

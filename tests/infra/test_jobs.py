@@ -16,6 +16,7 @@ from infra.jobs import EXCLUDED, Jobs, Spec, check_public, default_working_dir
 from infra.storage import FileStore
 from pipelines import submit
 from pipelines.options import UsageError
+from pipelines.presets import TINY
 from tests.infra.conftest import JobServer
 from tests.infra.people import keys_of, make
 
@@ -119,6 +120,7 @@ def test_the_code_travels_without_data() -> None:
         (["--env", "NOT_SET_ANYWHERE", "fit", "--out", "s3://b/x"], "not set here"),
         (["--env", "HF_TOKEN=x", "fit", "--out", "s3://b/x"], "looks like a key"),
         (["bake"], "invalid choice"),
+        (["evaluate", "--run", "runs/x"], "--run runs/x: nodes"),
         ([], "required"),
     ],
 )
@@ -151,8 +153,21 @@ def test_each_stage_of_a_chain_gets_its_own_settings() -> None:
         "pipelines.train", "--stage", "base", *common, "--base.seed=3", *tail
     )  # fmt: skip
     assert specs["report"].words[2:] == ("pipelines.report", *common, "--retry-failed")
+    assert specs["evaluate"].words[2:] == ("pipelines.evaluate", "--run", "s3://b/x")
+    assert ("train-refiner" in specs) is TINY.refiner.in_chain
     assert len({spec.mark for spec in specs.values()}) == len(specs)
     assert Spec("fit", specs["fit"].words, {}).mark == specs["fit"].mark
+
+
+def test_a_chain_has_the_refiner_where_the_settings_say_so() -> None:
+    words = ["chain", "--preset", "tiny", "--out", "s3://b/x", "--tracking", "http://m:5000"]
+    for flag, there in (("--refiner.in-chain", True), ("--refiner.no-in-chain", False)):
+        specs = submit.specs_of(submit.parser().parse_args([*words, flag]))
+        assert ("train-refiner" in specs) is there
+        assert specs["evaluate"].words[-2:] == ("--tracking", "http://m:5000")
+    specs = submit.specs_of(submit.parser().parse_args([*words, "--refiner.in-chain"]))
+    assert specs["train-refiner"].words[3:5] == ("--stage", "refiner")
+    assert specs["train-refiner"].words[-1] == "--refiner.in-chain"
 
 
 def test_a_chain_waits_and_stops_where_it_must() -> None:
@@ -176,8 +191,8 @@ def test_a_chain_waits_and_stops_where_it_must() -> None:
     events.clear()
     codes = asyncio.run(submit.run_chain(after, launcher("train-base")))
     assert codes == {
-        "render": 0, "fit": 0, "train-base": 3, "train-upsampler": 0, "sample": None,
-        "report": None,
+        "render": 0, "fit": 0, "train-base": 3, "train-upsampler": 0, "train-refiner": 0,
+        "sample": None, "evaluate": None, "report": None,
     }  # fmt: skip
     assert "+sample" not in events
 
