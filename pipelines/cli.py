@@ -14,6 +14,7 @@ STAGES = {
     "train": "tri-planes -> base, upsampler or refiner (--stage base|upsampler|refiner)",
     "sample": "models -> new avatars",
     "evaluate": "a trained run against people it never saw: distances, portraits, pictures",
+    "ablate": "what each part of the method brings: variants trained, judged, compared",
     "register": "a run's models -> MLflow's registry (models:/rodin@champion)",
     "report": "a run -> one self-contained report.html",
     "submit": "a stage, or the chain, as jobs of a Ray cluster (--address http://host:8265)",
@@ -26,7 +27,7 @@ STAGES = {
 
 def usage() -> str:
     lines = [
-        "usage: rodin STAGE [--preset tiny|demo|single-gpu|paper] [--out URI] [--help]",
+        "usage: rodin STAGE [--preset tiny|demo|ablation|single-gpu|paper] [--out URI] [--help]",
         "       rodin gallery [--seeds 0:48] [--out PNG] [--help]",
         "       rodin submit [--address URL] STAGE|chain ... [--help]",
         "       rodin dataset verify|ls|head|card|filter|merge|extend DATASET [--help]",

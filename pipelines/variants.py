@@ -17,7 +17,6 @@ from pipelines.settings import (
     RenderStage,
     RunSettings,
     SampleStage,
-    TrainStage,
     UpsamplerStage,
 )
 from rodin.decoder import DecoderConfig
@@ -33,6 +32,7 @@ from rodin.nn.unet import UNetSettings
 from rodin.training import TrainSettings
 
 T = TypeVar("T")
+DiffusionStage = BaseStage | UpsamplerStage
 
 ABLATION = RunSettings(
     # 64 people to train with and 22 held out
@@ -41,7 +41,11 @@ ABLATION = RunSettings(
         subjects=16,
         views_kept=4,
         engine=FitSettings(
-            decoder=DecoderConfig(channels=8, hidden=32), held_out=2, steps=200, decoder_steps=400
+            decoder=DecoderConfig(channels=8, hidden=32),
+            held_out=2,
+            steps=150,
+            decoder_steps=300,
+            smooth_weight=1.0,  # rough planes are noise to a diffusion
         ),
     ),
     base=BaseStage(
@@ -49,6 +53,7 @@ ABLATION = RunSettings(
         checkpoint_every=2000,
         val_every=2000,
         val_samples=22,
+        sheet_every=0,
         model=BaseSettings(
             size=32,
             output="x0",
@@ -56,12 +61,12 @@ ABLATION = RunSettings(
             schedule=ScheduleSettings(log_snr_start=6.0, log_snr_end=-12.0),
             unet=UNetSettings(
                 plane_channels=8,
-                width=32,
+                width=40,
                 multipliers=(1, 2),
                 blocks=1,
                 patch=4,
                 attention_levels=(1,),
-                head_channels=16,
+                head_channels=8,
                 aware_levels=(0,),
                 latent_dim=64,
                 position_octaves=2,
@@ -82,6 +87,8 @@ ABLATION = RunSettings(
         log_every=80,
         checkpoint_every=400,
         val_every=400,
+        val_samples=22,
+        sheet_every=0,
         model=UpsamplerSettings(
             size=64,
             low_size=32,
@@ -89,7 +96,7 @@ ABLATION = RunSettings(
             unet=UNetSettings(
                 plane_channels=8,
                 condition_channels=8,
-                width=48,
+                width=32,
                 multipliers=(1, 2),
                 blocks=1,
                 patch=4,
@@ -132,11 +139,9 @@ class Variant:
     change: Mapping[str, Any]  # dotted settings of its stage to their values
     seeds: int = 1  # trainings, of seeds 0, 1, ...
 
-    def stage(self, settings: RunSettings, seed: int) -> TrainStage:
-        stage: TrainStage = getattr(settings, self.kind)
-        for name, value in {**self.change, "seed": seed}.items():
-            stage = changed(stage, name, value)
-        return stage
+    def stage(self, settings: RunSettings, seed: int) -> DiffusionStage:
+        stage: DiffusionStage = getattr(settings, self.kind)
+        return changed(stage, {**self.change, "seed": seed})
 
     def label(self, seed: int) -> str:
         return f"{self.name}-{seed}"
@@ -151,15 +156,21 @@ class Pair:
     better: str
 
 
-def changed(settings: T, name: str, value: Any) -> T:
-    """A copy of nested settings with one dotted name set; AttributeError for an unknown one."""
-    first, _, rest = name.partition(".")
-    inner = getattr(settings, first)
-    new = changed(inner, rest, value) if rest else value
-    return dataclasses.replace(settings, **{first: new})  # type: ignore[type-var]
+def changed(settings: T, change: Mapping[str, Any]) -> T:
+    """A copy of nested settings with dotted names set, all at once; TypeError for unknown ones."""
+    new: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for name, value in change.items():
+        first, _, rest = name.partition(".")
+        if rest:
+            inner.setdefault(first, {})[rest] = value
+        else:
+            new[first] = value
+    new |= {name: changed(getattr(settings, name), part) for name, part in inner.items()}
+    return dataclasses.replace(settings, **new)  # type: ignore[type-var]
 
 
-_PLAIN = {"model.unet.aware_levels": ()}
+_PLAIN = {"model.unet.aware_levels": (), "model.unet.width": 44}
 
 FULL = Variant("full", "base", "roll-out, 3D-aware, latent, strong schedule", {}, seeds=3)
 UPSAMPLED = Variant("upsampler", "upsampler", "augmented condition, image-level loss", {})
@@ -170,7 +181,12 @@ VARIANTS = (
         "stack",
         "base",
         "planes stacked along channels, plain convolutions",
-        {"model.unet.arrangement": "stack", **_PLAIN},
+        {
+            "model.unet.aware_levels": (),
+            "model.unet.arrangement": "stack",
+            "model.unet.width": 42,
+            "model.unet.head_channels": 12,
+        },
         seeds=3,
     ),
     # never told the latent in training, so that only zeros are known: the same network
