@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,15 @@ from pipelines.settings import FitStage, as_dict
 from rodin import record
 
 if TYPE_CHECKING:
+    import torch
+
     from rodin.fit import Views
     from rodin.fit_ranks import Ranks
 
 DECODER = "decoder.safetensors"
 SEAL = "triplanes/decoder.json"
 CHECKPOINTS = 50  # at most, of one decoder: each holds the planes of all its people
+CHECKPOINT_STEPS = 200  # between two of them, at least
 MAX_RESTARTS = 3  # of a lost worker or node
 _RAYS_A_THREAD = 1024
 
@@ -62,10 +66,20 @@ def subjects(stage: FitStage, views: Dataset) -> list[str]:
 def train_loop(config: dict[str, Any]) -> None:
     """One rank of Ray Train. A caller's mistake is reported, not retried."""
     import ray
+    import torch
+    from ray import train as ray_train
+    from ray.train import torch as ray_torch
+
+    from rodin.fit_ranks import Ranks
 
     job: Job = config["job"]
+    torch.set_num_threads(job.threads)
+    context, device = ray_train.get_context(), ray_torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # what NCCL sends objects through
+    ranks = Ranks(context.get_world_rank(), context.get_world_size())
     try:
-        train(job)
+        train(job, ranks, device, reporter(job.progress))
     except ValueError as error:  # the same one on all ranks
         ray.get(job.progress.fail.remote(f"{error}"))
 
@@ -83,23 +97,18 @@ def people_of(job: Job, keys: list[str], ranks: Ranks) -> list[Views]:
     return people
 
 
-def train(job: Job) -> None:
+def train(
+    job: Job, ranks: Ranks, device: torch.device, report: Callable[[float, str], None]
+) -> None:
     """Goes on from the last checkpoint; writes the decoder, and the seal last."""
     import torch
-    from ray import train as ray_train
-    from ray.train import torch as ray_torch
 
     from rodin.fit import evaluate, fit_decoder
-    from rodin.fit_ranks import Ranks
 
-    torch.set_num_threads(job.threads)
-    context, device = ray_train.get_context(), ray_torch.get_device()
-    ranks = Ranks(context.get_world_rank(), context.get_world_size())
     engine, keys = job.stage.engine, job.identity["subjects"]
     store = open_store(job.out).child("triplanes")
     saves = store.child("decoder-checkpoints")
     people = people_of(job, keys[ranks.rank :: ranks.count], ranks)
-    report = reporter(job.progress)
 
     def checkpoint(state: dict[str, Any]) -> None:
         save_checkpoint(saves, state, {"identity": job.identity, "samples": int(state["step"])})
@@ -114,7 +123,7 @@ def train(job: Job) -> None:
         progress=lambda step, steps, terms: report(step, f"loss {terms['total']:.4f}"),
         state=found[0] if found else None,
         on_checkpoint=checkpoint,
-        checkpoint_every=max(200, engine.decoder_steps // CHECKPOINTS),
+        checkpoint_every=max(CHECKPOINT_STEPS, engine.decoder_steps // CHECKPOINTS),
         device=device,
         ranks=ranks,
     )

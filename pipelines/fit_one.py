@@ -72,17 +72,20 @@ def fit(
     args: FitOne, views: Views, progress: Any
 ) -> tuple[torch.Tensor, TriplaneDecoder, dict[str, float]]:
     """Planes (3, C, R, R), their decoder, and the metrics of the held-out views."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     if args.train_decoder:
-        decoder, planes = fit_decoder([views], args.engine, seed=args.seed, progress=progress)
+        decoder, planes = fit_decoder(
+            [views], args.engine, seed=args.seed, progress=progress, device=device
+        )
         _, held_out = views.split(args.engine.held_out)
         scores = evaluate(planes[0], decoder, held_out, samples=args.engine.render_samples)
-        return planes[0], decoder, scores
+        return planes[0].cpu(), decoder.cpu(), scores
     decoder = find_decoder(args.decoder)
     engine = args.engine
     if engine.decoder.channels == FitSettings().decoder.channels:  # left as it is: the file decides
         engine = replace(engine, decoder=decoder.config)
-    result = fit_planes(views, decoder, engine, seed=args.seed, progress=progress)
-    return result.planes, decoder, result.metrics
+    result = fit_planes(views, decoder.to(device), engine, seed=args.seed, progress=progress)
+    return result.planes.cpu(), decoder.cpu(), result.metrics
 
 
 def write(

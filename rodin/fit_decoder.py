@@ -125,7 +125,8 @@ def _check_step(
     Raises FitError, on all ranks, when the loss of any is NaN or infinite.
     """
     gradients = [p.grad for p in decoder.parameters() if p.grad is not None]
-    parts = [*[grad.flatten() for grad in gradients], terms["total"].sum()[None]]
+    parts = [grad.flatten() for grad in gradients]
+    parts.append(terms["total"].sum()[None].to(parts[0].device))
     summed = ranks.total(torch.cat(parts))
     for grad, part in zip(gradients, summed.split([len(part) for part in parts]), strict=False):
         grad.copy_(part.view_as(grad))

@@ -170,7 +170,9 @@ def step_gradient(
             )
         else:
             triplane.scatter(grad, index, weights, store.grad.flatten(0, 1))
-    return {name: value.detach() for name, value in terms.items()}
+    # All of them in one copy: a device waits for each.
+    values = torch.stack(list(terms.values())).detach().cpu()
+    return dict(zip(terms, values, strict=True))
 
 
 def check_finite(terms: dict[str, Tensor], row: int, step: int) -> dict[str, float]:
