@@ -32,6 +32,7 @@ _SECRET = re.compile(
 _IN_URI = re.compile(r"(\w+://)[^/@\s]*@")
 _SECRET_LENGTH = 8  # characters; a shorter value would blank ordinary words
 _TRIES = 5
+_PAUSE = 1.0  # seconds between two calls with metrics
 _MAX_WAITING = 100_000  # points kept while the server is down
 
 
@@ -95,7 +96,11 @@ class Tracking:
         }
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log numbers at `step` (samples seen) in one call; what fails is sent with the next."""
+        """Log numbers at `step` (samples seen) in one call; what fails is sent with the next.
+
+        So is what comes within a second of the call before: thousands of short units, or a server
+        that is slow, must not hold up the driver.
+        """
         if self.disabled:
             return
         from mlflow.entities import Metric
@@ -105,6 +110,7 @@ class Tracking:
             if math.isfinite(value):  # SQLite keeps no infinities
                 self._waiting.append(Metric(name, float(value), now, int(step)))
         if time.monotonic() >= self._next_try:
+            self._next_try = time.monotonic() + _PAUSE
             self._send()
 
     def flush(self) -> None:
@@ -196,6 +202,7 @@ class Tracking:
         """The largest step at which `metric` was logged; -1 where it never was."""
         if self.disabled:
             return -1
+        self._send()
         history = _retry(lambda: self._client.get_metric_history(self.run_id, metric))
         return max((point.step for point in history), default=-1)
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def first(uri: str) -> Tracking:
     run = Tracking(uri, "rodin-fit", "demo-fit", SETTINGS, tags={"out": "s3://a:b@bucket/x"})
     for step in (10, 20):
         run.log_metrics({"loss": 1.0 / step, "psnr": float(step), "bad": float("nan")}, step)
+    run.flush()
     run.log_artifact(b"picture", "sheets/contact.png")
     run.log_dataset("views", "ab" * 32, "runs/x/views")
     return run
@@ -141,6 +143,52 @@ def test_metrics_wait_while_mlflow_refuses(uri: str, capsys) -> None:
     run.flush()
     history = run._client.get_metric_history(run.run_id, "late")
     assert [point.step for point in history] == [30, 40]
+
+
+def test_a_burst_of_units_costs_few_calls(uri: str, monkeypatch) -> None:
+    """Whether 300 units or 100,000 end in a second: the driver makes one call."""
+    monkeypatch.setattr(tracking, "_PAUSE", 30.0)
+    run = Tracking(uri, "rodin-burst", "run")
+    sizes: list[int] = []
+    send = run._client.log_batch
+
+    def log_batch(run_id: str, metrics: list) -> None:
+        sizes.append(len(metrics))
+        send(run_id, metrics=metrics)
+
+    monkeypatch.setattr(run._client, "log_batch", log_batch)
+    for step in range(300):
+        run.log_metrics({"done": float(step)}, step)
+    assert sizes == [1]
+    assert run.last_step("done") == 299 and sizes == [1, 299]
+    monkeypatch.setattr(tracking, "_PAUSE", 0.0)
+    run.log_metrics({"done": 300.0}, 300)
+    run.log_metrics({"done": 301.0}, 301)  # the first still had to wait for its turn
+    run.finish()
+    assert run.last_step("done") == 301
+
+
+def test_the_machines_load_is_logged_until_the_end(uri: str) -> None:
+    run = Tracking(uri, "rodin-load", "run")
+    run.watch(0.05)
+    name, end = "system/cpu_utilization_percentage", time.monotonic() + 60
+    while run.last_step(name) < 2:
+        assert time.monotonic() < end, "nothing was logged"
+        time.sleep(0.05)
+    run.finish()
+    last = run.last_step(name)
+    time.sleep(0.3)
+    assert run.last_step(name) == last
+    again = Tracking(**run.arguments())
+    again.watch(0.05)
+    again.finish()
+    history = again.client.get_metric_history(run.run_id, name)
+    steps = [point.step for point in history]
+    assert sorted(steps) == list(range(len(steps)))  # a resumed run has no step twice
+    quiet = Tracking(uri, "rodin-load", "quiet")
+    quiet.watch(0)
+    quiet.finish()
+    assert quiet.last_step(name) == -1
 
 
 def test_off_means_off(tmp_path: Path, monkeypatch) -> None:
