@@ -20,6 +20,7 @@ from pipelines.context import Context, open_context
 from pipelines.options import Options, entry
 from pipelines.settings import RunSettings
 
+QUALITY = "triplanes/quality.html"  # beside the report, which links it
 MAX_PICTURES = 24  # of one kind on the page
 # columns of a history that are no terms of the loss ("simple" alone is the loss)
 NOT_LOSSES = ("samples", "samples_per_second", "input_wait_share", "rate", "grad_norm", "simple")
@@ -104,6 +105,8 @@ def fits(context: Context) -> dict[str, Any]:
         mean = sum(r["metric_psnr"] for r in rows) / len(rows)
         worst = min(r["metric_psnr"] for r in rows)
         section["text"] += f" Mean {mean:.2f} dB, worst {worst:.2f} dB over {len(rows)} people."
+        if context.store.exists(QUALITY):
+            section["link"] = {"href": QUALITY, "text": "Every measure, and the worst ten"}
     return section
 
 

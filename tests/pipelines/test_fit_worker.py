@@ -16,9 +16,11 @@ from infra.manifest import Dataset, finalize, open_dataset
 from infra.plan import Unit
 from infra.shards import Failure, KeptSamples, Packed, commit_unit, pending_units, read_sidecar
 from infra.storage import open_store
-from pipelines import export, fit, quality
+from pipelines import export, fit, quality, report
+from pipelines.context import open_context
 from pipelines.fit_worker import FitWorker, ShardReplaced, better, decoded, seed_of
-from pipelines.settings import FitStage
+from pipelines.options import Options
+from pipelines.settings import FitStage, RunSettings
 from rodin import record
 from rodin.codecs import encode_webp
 from rodin.decoder import DecoderConfig
@@ -164,7 +166,17 @@ def test_outliers_are_fitted_again_and_marked(run: Path, decoder: Any) -> None:
     page = files["quality.html"].decode()
     assert NOISE in page and page.count("data:image/png") == 4 and "worst decile" in page
     assert files["worst.png"].startswith(b"\x89PNG")
+    check_report(run, files)
     check_export(run)
+
+
+def check_report(run: Path, files: dict[str, bytes]) -> None:
+    """The run's report links the page of the fits, once there is one."""
+    context = open_context(Options(out=str(run), tracking="none"), RunSettings())
+    assert "link" not in report.fits(context)
+    for name, data in files.items():
+        context.child("triplanes").write(name, data)
+    assert (run / report.fits(context)["link"]["href"]).read_bytes() == files["quality.html"]
 
 
 def test_a_lost_first_fit_is_made_again_before_the_second(run: Path, decoder: Any) -> None:
