@@ -7,10 +7,12 @@ one that never stopped, and there is no generator state to save.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-STATE_VERSION = 1
+from rodin.ema import exponent, power_decay
+
+STATE_VERSION = 2
 
 
 class TrainingError(ValueError):
@@ -40,6 +44,9 @@ class TrainSettings:
     grad_clip: float = 1.0  # largest norm of the gradient; 0 = not clipped
     ema_halflife: float = 332_000.0  # samples over which the average forgets half (0.9999 at 48)
     ema_ramp: float = 0.1  # the half-life is at most this share of the samples seen; 0 = no limit
+    # relative widths of power-function averages kept beside it (EDM2), of which `rodin average`
+    # makes those of other widths once training is over: (0.05, 0.1), or () for none
+    ema_widths: tuple[float, ...] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on CUDA alone
     compile: bool = True  # torch.compile, on CUDA alone
 
@@ -55,6 +62,8 @@ class TrainSettings:
                 raise ValueError(f"train.{name} is {getattr(self, name)}; it must be >= 0")
         if not 0 <= self.beta2 < 1:
             raise ValueError(f"train.beta2 is {self.beta2}; it must lie in [0, 1)")
+        for width in self.ema_widths:
+            exponent(width)
         if self.decay not in {"constant", "cosine"}:
             raise ValueError(f"train.decay is {self.decay!r}; use 'constant' or 'cosine'")
         if self.precision not in {"auto", "float32", "bfloat16"}:
@@ -121,8 +130,13 @@ class Trainer:
         rank: int = 0,
         workers: int = 1,
         wrap: Callable[[nn.Module], nn.Module] | None = None,
+        shard: bool = False,
     ) -> None:
-        """`wrap` makes the module that is called, as DistributedDataParallel over `workers`."""
+        """`wrap` makes the module that is called, as DistributedDataParallel over `workers`.
+
+        With `shard` the workers hold a part each of the weights, their averages and the optimiser's
+        state; then `ema`, `averages`, `state_dict` and `load_state_dict` are collectives.
+        """
         wrong = {p.dtype for p in system.parameters()} - {torch.float32}
         if wrong:
             raise ValueError(
@@ -139,8 +153,17 @@ class Trainer:
         if on_cuda:
             _channels_last(system)
         self.system = system
-        self._ema = AveragedModel(system, multi_avg_fn=get_ema_multi_avg_fn(0.0))
-        self._ema.requires_grad_(False).eval()
+        self._ema = _average(system)
+        self._averages = {width: _average(system) for width in settings.ema_widths}
+        self._pieces: ModuleType | None = None
+        self._whole: nn.Module | None = None  # takes the sharded average, on rank 0
+        if shard:
+            from rodin import sharding  # seconds of importing
+
+            self._pieces = sharding
+            self._whole = copy.deepcopy(self._ema.module) if rank == 0 else None
+            for each in (system, self._ema.module, *(a.module for a in self._averages.values())):
+                sharding.shard(each)
         model = wrap(system) if wrap is not None else system
         if on_cuda and settings.compile:
             model.compile()
@@ -156,8 +179,20 @@ class Trainer:
 
     @property
     def ema(self) -> nn.Module:
-        """The averaged system: what is sampled from."""
-        return self._ema.module
+        """The averaged system: what is sampled from. A sharded one is whole on rank 0 alone."""
+        if self._pieces is None:
+            return self._ema.module
+        state = self._pieces.whole(self._ema.module.state_dict())
+        if self._whole is None:
+            return self._ema.module
+        self._whole.load_state_dict(state)
+        return self._whole
+
+    @property
+    def averages(self) -> dict[float, dict[str, Tensor]]:
+        """States of the power-function averages, by their width."""
+        states = {width: each.module.state_dict() for width, each in self._averages.items()}
+        return states if self._pieces is None else self._pieces.whole(states)
 
     @property
     def done(self) -> bool:
@@ -193,10 +228,17 @@ class Trainer:
         self._optimiser.step()
         self.samples_seen += count
         self.step_count += 1
-        decay = self.settings.ema_decay(self.samples_seen, count)
-        self._ema.multi_avg_fn = get_ema_multi_avg_fn(decay)
-        self._ema.update_parameters(self.system)
+        self._average_weights(count)
         return {**losses, "rate": rate, "grad_norm": norm}
+
+    def _average_weights(self, count: int) -> None:
+        """Moves the averages after a step of `count` samples."""
+        decays = [(self._ema, self.settings.ema_decay(self.samples_seen, count))]
+        for width, each in self._averages.items():
+            decays.append((each, power_decay(width, self.samples_seen, count)))
+        for average, decay in decays:
+            average.multi_avg_fn = get_ema_multi_avg_fn(decay)
+            average.update_parameters(self.system)
 
     def _gradients(
         self, batch: Mapping[str, Tensor], generator: torch.Generator
@@ -215,6 +257,8 @@ class Trainer:
             share = len(next(iter(part.values()))) / count
             last = i == self.settings.accumulate - 1
             # Workers exchange gradients once, with the last part.
+            if self._pieces is not None:
+                self._pieces.sync_gradients(self.system, last)
             waits = nullcontext() if last else getattr(self._model, "no_sync", nullcontext)()
             with waits:
                 with self._autocast:
@@ -227,11 +271,15 @@ class Trainer:
     def _gradient_norm(self) -> float:
         """Norm of the gradient before it is clipped."""
         limit = self.settings.grad_clip or math.inf
-        return float(nn.utils.clip_grad_norm_(self.system.parameters(), limit))
+        norm = nn.utils.clip_grad_norm_(self.system.parameters(), limit)
+        return float(norm if self._pieces is None else self._pieces.whole(norm))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on but the data: tensors, numbers and text alone."""
-        return {
+        """All that the next step depends on but the data: tensors, numbers and text alone.
+
+        The same of a sharded system and of one that is not.
+        """
+        state = {
             "version": STATE_VERSION,
             "seed": self.seed,
             "samples_seen": self.samples_seen,
@@ -239,8 +287,10 @@ class Trainer:
             "settings": asdict(self.settings),
             "system": self.system.state_dict(),
             "ema": self._ema.state_dict(),
+            "averages": {str(w): each.state_dict() for w, each in self._averages.items()},
             "optimiser": self._optimiser.state_dict(),
         }
+        return state if self._pieces is None else self._pieces.whole(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`; ValueError when it is of another version, seed or network."""
@@ -255,17 +305,48 @@ class Trainer:
                 "use the same seed to go on"
             )
         try:
-            self.system.load_state_dict(state["system"])
-            self._ema.load_state_dict(state["ema"])
+            self._load(self.system, state["system"])
+            self._load(self._ema, state["ema"])
+            for width, average in self._averages.items():
+                self._load(average, state["averages"][str(width)])
         except RuntimeError as error:
             first = str(error).strip().splitlines()
             raise ValueError(
                 f"training state is of another network ({first[min(1, len(first) - 1)].strip()}); "
                 "use the settings it was trained with"
             ) from error
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._load_optimiser(state["optimiser"])
         self.samples_seen = int(state["samples_seen"])
         self.step_count = int(state["step_count"])
+
+    def _load(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """As `load_state_dict`, in the pieces that the module is in."""
+        if self._pieces is not None:
+            own = module.state_dict()
+            state = {
+                name: self._pieces.spread(value, own[name]) if name in own else value
+                for name, value in state.items()
+            }
+        module.load_state_dict(state)
+
+    def _load_optimiser(self, state: dict[str, Any]) -> None:
+        if self._pieces is not None:
+            parameters = list(self.system.parameters())
+            moments = {
+                i: {
+                    name: value if value.ndim == 0 else self._pieces.spread(value, parameters[i])
+                    for name, value in found.items()
+                }
+                for i, found in state["state"].items()
+            }
+            state = {**state, "state": moments}
+        self._optimiser.load_state_dict(state)
+
+
+def _average(system: nn.Module) -> AveragedModel:
+    average = AveragedModel(system, multi_avg_fn=get_ema_multi_avg_fn(0.0))
+    average.requires_grad_(False).eval()
+    return average
 
 
 def _channels_last(system: nn.Module) -> None:
