@@ -40,6 +40,8 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Any
     `address="local"` always starts one. Only what was started here is shut down.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray prints at "error" what is no error, such as that Ray Data's actors may be restarted.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     if ray.is_initialized():
@@ -72,8 +74,6 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Any
 
 def _start_local(ray: Any, cpus: int, quiet: dict[str, Any], folders: list[str]) -> None:
     """A Ray of our own. On a busy machine its start can miss Ray's fixed 30 s: it is repeated."""
-    # Ray prints at "error" what is no error, such as that Ray Data's actors may be restarted.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     for attempt in range(_STARTS):
         # Sockets live in this folder and their paths may have 107 characters: keep it short.
         short = "/tmp" if os.path.isdir("/tmp") else None

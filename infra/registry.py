@@ -188,7 +188,7 @@ def _client(uri: str) -> Any:
     prepare_database(uri)
     from mlflow.tracking import MlflowClient
 
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return _ask(uri, "registry", lambda: MlflowClient(tracking_uri=uri, registry_uri=uri))
 
 
 def _ask(uri: str, address: str, call: Callable[[], Any]) -> Any:

@@ -40,7 +40,7 @@ def train(run: Path, folder: Path, uri: str) -> None:
                 shutil.copytree(run / "triplanes", out / "triplanes")
             words = ["--stage", "base", "--preset", "tiny", "--out", str(out), "--tracking", uri]
             words += [f"base.train.learning_rate={rate}", f"base.train.total_samples={SAMPLES}"]
-            stage.main([*words, "resources.system_metrics=2"])
+            stage.main([*words, "resources.system_metrics=2", "resources.cpus_per_train_worker=1"])
 
 
 def page(uri: str, port: int) -> str:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from infra import registry
 from infra.dataset import open_dataset
 from infra.jobs import check_public
+from infra.registry import RegistryError
 from infra.storage import FileStore, StorageError, open_store
 from infra.tracking import Tracking, TrackingError
 from infra.verify import verify
@@ -65,6 +67,12 @@ def test_errors_of_storage(planted: str, tmp_path: Path) -> None:
     assert leaks(pickle.dumps(store)) == [] and leaks(repr(store)) == []
 
 
+def model(root: Path) -> Path:
+    (root / "model").mkdir()
+    (root / "model/model.safetensors").write_bytes(b"weights")
+    return root / "model"
+
+
 def test_everything_that_a_run_writes(planted: str, tmp_path: Path) -> None:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
@@ -80,6 +88,9 @@ def test_everything_that_a_run_writes(planted: str, tmp_path: Path) -> None:
         tracking.log_metrics({"loss": 1.0}, 1)
         tracking.log_artifact(b"x", "a.txt")
         tracking.log_dataset("views", "ab" * 32, f"s3://{KEY}:{TOKEN}@bucket/x")
+        tags = {"out": f"s3://{KEY}:{TOKEN}@bucket/x", "api_token": TOKEN}
+        version = registry.register(tracking, "rodin-base", model(tmp_path), tags)
+        registry.fetch(version, tracking.uri, tmp_path / "back")
         tracking.finish()
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 8
@@ -92,6 +103,20 @@ def test_errors_of_mlflow_and_jobs(planted: str) -> None:
     with pytest.raises(TrackingError) as caught:
         Tracking(f"ftp://me:{TOKEN}@127.0.0.1:1", "x", "y")
     assert leaks(str(caught.value)) == []
+    with pytest.raises(RegistryError) as lost:
+        registry.find("models:/rodin@latest", f"ftp://me:{TOKEN}@127.0.0.1:1")
+    assert leaks(str(lost.value)) == [] and lost.value.__cause__ is None
     with pytest.raises(ValueError) as refused:
         check_public(["--note", TOKEN], {})
     assert leaks(str(refused.value)) == []
+
+
+def test_errors_of_the_registry(planted: str, tmp_path: Path) -> None:
+    """Artifacts in S3, whose refusal repeats the key id."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    Tracking(uri, "rodin-other", "run").client.create_experiment("rodin-s3", planted)
+    tracking = Tracking(uri, "rodin-s3", "run")
+    with pytest.raises(RegistryError, match="rodin-base was not registered") as caught:
+        registry.register(tracking, "rodin-base", model(tmp_path), {})
+    assert leaks(str(caught.value)) == [] and caught.value.__cause__ is None
+    assert "rodin register" in str(caught.value)

@@ -141,7 +141,7 @@ def served(registered: str) -> Iterator[str]:
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("mlflow")), *words, "-p", str(port)],
         env={
-            **os.environ, "MLFLOW_TRACKING_URI": registered,
+            **os.environ, "MLFLOW_TRACKING_URI": registered, "AWS_SECRET_ACCESS_KEY": SECRET,
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
         },
         stdout=subprocess.DEVNULL,
@@ -169,9 +169,11 @@ def post(address: str, body: str) -> tuple[int, Any]:
     )
     try:
         with urllib.request.urlopen(request, timeout=300) as answer:
-            return answer.status, json.loads(answer.read())
+            status, text = answer.status, answer.read()
     except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+        status, text = error.code, error.read()
+    assert SECRET.encode() not in text
+    return status, json.loads(text)
 
 
 def test_a_seed_becomes_pictures(served: str, run: Path) -> None:
