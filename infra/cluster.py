@@ -7,9 +7,7 @@ import logging
 import math
 import os
 import pickle
-import shutil
 import sys
-import tempfile
 import time
 import traceback
 import warnings
@@ -17,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from infra.child import RecycledProcess, WorkerDied
+from infra.scratch import scratch_folder
 
 __all__ = ["RecycledProcess", "WorkerDied", "connect", "run_units"]
 
@@ -62,30 +61,28 @@ def connect(address: str | None = None, cpus: int | None = None) -> Iterator[Any
         finally:
             ray.shutdown()
         return
-    folders: list[str] = []
-    try:
-        _start_local(ray, cpus or (os.cpu_count() or 1) + 1, quiet, folders)
-        yield ray
-    finally:
-        ray.shutdown()
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.ExitStack() as folders:
+        try:
+            _start_local(ray, cpus or (os.cpu_count() or 1) + 1, quiet, folders)
+            yield ray
+        finally:
+            ray.shutdown()
 
 
-def _start_local(ray: Any, cpus: int, quiet: dict[str, Any], folders: list[str]) -> None:
+def _start_local(ray: Any, cpus: int, quiet: dict[str, Any], folders: contextlib.ExitStack) -> None:
     """A Ray of our own. On a busy machine its start can miss Ray's fixed 30 s: it is repeated."""
     for attempt in range(_STARTS):
         # Sockets live in this folder and their paths may have 107 characters: keep it short.
         short = "/tmp" if os.path.isdir("/tmp") else None
-        folders.append(tempfile.mkdtemp(prefix="rodin-ray-", dir=short))
+        folder = folders.enter_context(scratch_folder("rodin-local-", short))
         try:
-            with _stderr_to(os.path.join(folders[-1], "start.log")):
+            with _stderr_to(str(folder / "start.log")):
                 ray.init(
                     address="local",
                     num_cpus=cpus,
                     include_dashboard=False,
                     object_store_memory=_STORE_BYTES,
-                    _temp_dir=folders[-1],
+                    _temp_dir=str(folder),
                     **quiet,
                 )
             return

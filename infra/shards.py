@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from infra.canon import canonical_json, first_difference, settings_hash, sha256_hex
 from infra.plan import SPLITS, Unit, check_sample_key, plan_units, split_of
+from infra.scratch import scratch_folder
 from infra.storage import NotFoundError, Store
 from infra.tars import TarPacker, unpack_sample
 
@@ -115,8 +114,8 @@ def commit_unit(
     begin = time.perf_counter()
     rows: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    with tempfile.TemporaryDirectory(prefix="shard-", dir=scratch) as folder:
-        path = Path(folder) / "shard.tar"
+    with scratch_folder("rodin-shard-", scratch) as folder:
+        path = folder / "shard.tar"
         packer = TarPacker(path)
         try:
             expected = iter(unit.keys)
