@@ -11,7 +11,8 @@ import dataclasses
 import threading
 from typing import Any
 
-import mlflow
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_AVATARS = 8  # a request
@@ -32,7 +33,7 @@ class Avatar(BaseModel):
     steps: int = Field(0, ge=0, le=MAX_STEPS)  # of the base's sampler; 0: as registered
 
 
-class Generator(mlflow.pyfunc.PythonModel):
+class Generator(PythonModel):
     """`{"inputs": [{"seed": 3}]}` -> `[{"seed": 3, "images": ["<PNG in base64>"]}]`."""
 
     def load_context(self, context: Any) -> None:
@@ -88,4 +89,4 @@ class Generator(mlflow.pyfunc.PythonModel):
         }
 
 
-mlflow.models.set_model(Generator())
+set_model(Generator())
