@@ -43,7 +43,7 @@ class FitSettings:
     decoder_rate: float = 4e-3  # Adam's learning rate for the decoder at the start
     decoder_rate_end: float = 4e-4  # and at the end
     alpha_weight: float = 0.3  # of the coverage loss
-    smooth_weight: float = 1e-2  # of total variation
+    smooth_weight: float = 0.3  # of total variation: less leaves noise that a diffusion must learn
     sparse_weight: float = 1e-4  # of mean |plane|
     compact_weight: float = 1e-6  # of density smoothness
     compact_radius: float = 0.004  # its standard deviation, box units

@@ -122,6 +122,21 @@ def test_random_scaling_is_what_makes_low_resolution_render(
     assert with_scaling > without + 1
 
 
+def test_smooth_planes_hold_less_of_what_another_seed_draws_differently(
+    subjects: list[Views], decoder: TriplaneDecoder
+) -> None:
+    """That part of planes is noise, which no generator can learn."""
+
+    def noise_share(weight: float) -> float:
+        settings = dataclasses.replace(SETTINGS, steps=40, smooth_weight=weight)
+        first, second = fit_many([subjects[2]] * 2, decoder, settings, seeds=[0, 1])
+        assert isinstance(first, FitResult) and isinstance(second, FitResult)
+        own = first.planes - triplane.resize(decoder.start[None], 32)[0]
+        return float((first.planes - second.planes).square().mean() / 2 / own.var())
+
+    assert noise_share(FitSettings().smooth_weight) < 0.7 * noise_share(1e-2)
+
+
 def test_same_seed_same_bytes(subjects: list[Views], decoder: TriplaneDecoder) -> None:
     def fit(seed: int) -> Tensor:
         return fit_planes(subjects[0], decoder, TINY, seed=seed).planes
