@@ -20,7 +20,15 @@ from rodin.refiner import RefinerSystem
 
 MODEL_VERSION = 1
 # settings of a stage that say when to train and to look, and change no weight
-WATCHING = ("in_chain", "log_every", "checkpoint_every", "val_every", "val_samples", "sheet_every")
+WATCHING = (
+    "in_chain",
+    "log_every",
+    "checkpoint_every",
+    "val_every",
+    "val_samples",
+    "sheet_every",
+    "snapshot_every",
+)
 NEEDED = ("base", "upsampler")  # by sampling
 KINDS: dict[str, type[TrainStage]] = {
     "base": BaseStage,
@@ -90,6 +98,17 @@ def save_model(
         store.write(name.replace("_", "."), data)
     text = json.dumps({"version": MODEL_VERSION, **meta}, indent=2, sort_keys=True)
     store.write("model.json", text.encode() + b"\n")
+
+
+def save_averages(
+    store: Store, samples: int, states: Mapping[float, dict[str, torch.Tensor]]
+) -> None:
+    """Stores power-function averages: averages/SAMPLES-WIDTH.safetensors, for `rodin average`."""
+    from safetensors.torch import save
+
+    for width, state in states.items():
+        tensors = {name: value.contiguous() for name, value in state.items()}
+        store.write(f"averages/{samples:012d}-{width}.safetensors", save(tensors))
 
 
 def read_meta(store: Store) -> dict[str, Any] | None:

@@ -64,6 +64,7 @@ TINY = RunSettings(
         checkpoint_every=32,
         val_every=32,
         sheet_every=32,
+        snapshot_every=16,
         model=BaseSettings(
             size=16,
             unet=UNetSettings(
@@ -79,7 +80,12 @@ TINY = RunSettings(
             encoder=EncoderSettings(latent_dim=16, width=8, size=32),
         ),
         train=TrainSettings(
-            total_samples=96, batch_size=4, learning_rate=1e-3, warmup_samples=8, ema_halflife=32.0
+            total_samples=96,
+            batch_size=4,
+            learning_rate=1e-3,
+            warmup_samples=8,
+            ema_halflife=32.0,
+            ema_widths=(0.05, 0.1),
         ),
     ),
     upsampler=UpsamplerStage(
@@ -267,6 +273,7 @@ SINGLE_GPU = RunSettings(
         checkpoint_every=64_000,
         val_every=64_000,
         sheet_every=64_000,
+        snapshot_every=160_000,
         model=BaseSettings(
             size=64,
             unet=UNetSettings(
@@ -274,7 +281,11 @@ SINGLE_GPU = RunSettings(
             ),
         ),
         train=TrainSettings(
-            total_samples=3_200_000, batch_size=32, learning_rate=1e-4, warmup_samples=32_000
+            total_samples=3_200_000,
+            batch_size=32,
+            learning_rate=1e-4,
+            warmup_samples=32_000,
+            ema_widths=(0.05, 0.1),
         ),
     ),
     upsampler=UpsamplerStage(
@@ -344,7 +355,12 @@ PAPER = RunSettings(
         ),
     ),
     base=BaseStage(
-        log_every=4_800, checkpoint_every=240_000, val_every=240_000, sheet_every=240_000
+        log_every=4_800,
+        checkpoint_every=240_000,
+        val_every=240_000,
+        sheet_every=240_000,
+        snapshot_every=240_000,
+        train=TrainSettings(ema_widths=(0.05, 0.1)),
     ),
     upsampler=UpsamplerStage(
         log_every=4_800, checkpoint_every=240_000, val_every=240_000, sheet_every=240_000

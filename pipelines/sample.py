@@ -229,7 +229,10 @@ def identity(context: Context, metas: dict[str, Any]) -> dict[str, Any]:
     stage = as_dict(context.settings.sample)
     for name in registry.WHICH:
         del stage[name]
-    return {"settings": stage, "models": {name: meta["identity"] for name, meta in metas.items()}}
+    drawn_with = {
+        name: meta["identity"] | {"width": meta.get("width")} for name, meta in metas.items()
+    }
+    return {"settings": stage, "models": drawn_with}
 
 
 def remaining(store: Store, keys: Sequence[str]) -> list[str]:

@@ -30,8 +30,14 @@ def positive(owner: object, *names: str) -> None:
 def check_intervals(stage: TrainStage) -> None:
     """A resumed curve equals an undisturbed one only where points end at checkpoints too."""
     positive(stage, "log_every", "checkpoint_every", "val_samples")
-    if stage.sheet_every < 0:
-        raise ValueError(f"sheet_every={stage.sheet_every}: use 0 (never) or more samples")
+    for name in ("sheet_every", "snapshot_every"):
+        if getattr(stage, name) < 0:
+            raise ValueError(f"{name}={getattr(stage, name)}: use 0 (never) or more samples")
+    if stage.snapshot_every and not stage.train.ema_widths:
+        raise ValueError(
+            f"snapshot_every={stage.snapshot_every}: train.ema_widths names no average to store; "
+            "give two of them, 0.05 and 0.1"
+        )
     for name in ("checkpoint_every", "val_every"):
         if getattr(stage, name) < 0 or getattr(stage, name) % stage.log_every:
             raise ValueError(
@@ -110,6 +116,7 @@ class BaseStage:
     val_every: int = 4_000  # samples between two losses of held-out people; 0 = never
     val_samples: int = 8  # held-out people that they are measured on, at most
     sheet_every: int = 4_000  # samples between two sample sheets; 0 = never
+    snapshot_every: int = 0  # samples between two stored averages of train.ema_widths; 0 = never
     model: BaseSettings = field(default_factory=BaseSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
@@ -127,6 +134,7 @@ class UpsamplerStage:
     val_every: int = 1_000  # samples between two losses of held-out people; 0 = never
     val_samples: int = 8  # held-out people that they are measured on, at most
     sheet_every: int = 1_000  # samples between two sample sheets; 0 = never
+    snapshot_every: int = 0  # samples between two stored averages of train.ema_widths; 0 = never
     model: UpsamplerSettings = field(default_factory=UpsamplerSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
@@ -145,6 +153,7 @@ class RefinerStage:
     val_every: int = 1_000  # samples between two losses of held-out people; 0 = never
     val_samples: int = 8  # held-out people that they are measured on, at most
     sheet_every: int = 1_000  # samples between two sample sheets; 0 = never
+    snapshot_every: int = 0  # samples between two stored averages of train.ema_widths; 0 = never
     model: RefinerSettings = field(default_factory=RefinerSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
@@ -190,6 +199,7 @@ class Resources:
     train_workers: int = 1  # ranks of a training stage
     cpus_per_train_worker: int = 0  # logical CPUs a rank; 0 for all cores of a local machine
     train_on_gpu: bool = False  # one GPU a rank
+    train_sharded: bool = False  # ranks hold a part each of weights and optimiser (FSDP), not all
     avatars_per_process: int = 100  # people a Blender process renders before it is replaced
     system_metrics: float = 30.0  # seconds between two readings of a machine's load; 0: none
 

@@ -3,7 +3,7 @@
 Input    OUT/triplanes (pipelines.fit); --stage base also uses the portraits, --stage upsampler and
          --stage refiner the views and the frozen decoder.
 Output   OUT/models/STAGE: model.safetensors (EMA weights), model.json, history.jsonl, checkpoints,
-         sheets/SAMPLES.png.
+         sheets/SAMPLES.png, averages/ where rodin average can make other averages of them.
 Work     one Ray Train job; ranks share the data by position, progress is counted in samples seen.
 Again    a second run resumes from the last checkpoint, exactly, and does nothing once it is done.
 """
@@ -29,7 +29,7 @@ from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
 from pipelines.settings import RunSettings, TrainStage, as_dict
-from pipelines.watch import History, Meter, Watch
+from pipelines.watch import Meter, Watch
 
 MAX_RESTARTS = 3  # of a lost worker or node
 MEASURED = 2048  # people whose planes give the mean map and deviation; more change little
@@ -46,6 +46,7 @@ class Job:
     threads: int
     tracking: dict[str, Any]  # arguments of Tracking
     progress: Any  # ProgressActor
+    sharded: bool = False  # weights in pieces over the ranks
 
 
 def train_loop(config: dict[str, Any]) -> None:
@@ -77,7 +78,8 @@ def train(job: Job) -> None:
     samples = data.TriplaneSamples(planes, "train")
     mean, std = measure_planes(samples[i]["planes"] for i in range(min(len(samples), MEASURED)))
     system = models.build(job.stage, mean, std, decoder)
-    wrap = ray_torch.prepare_model if ranks > 1 else None
+    shard = job.sharded and ranks > 1
+    wrap = ray_torch.prepare_model if ranks > 1 and not shard else None
     trainer = Trainer(
         system,
         job.stage.train,
@@ -86,6 +88,7 @@ def train(job: Job) -> None:
         rank=rank,
         workers=ranks,
         wrap=wrap,
+        shard=shard,
     )
     found = load_checkpoint(store.child("checkpoints"))
     if found:
@@ -96,14 +99,15 @@ def train(job: Job) -> None:
 
 
 def run(job: Job, trainer: Any, store: Store, samples: Any, rank: int, ranks: int) -> None:
-    """Steps to the end of the stage; rank 0 logs, validates, draws, saves and finishes."""
+    """Steps to the end of the stage; rank 0 logs, validates, draws, saves and finishes.
+
+    Where weights are sharded, the trainer's averages and state are gathered by all ranks together.
+    """
     stage, batch = job.stage, job.stage.train.batch_size
-    history = History(store, job.tracking, trainer.samples_seen) if rank == 0 else None
-    watch = Watch(stage, samples) if rank == 0 else None
+    begin = trainer.samples_seen
+    watch = Watch(store, stage, samples, job.tracking, begin) if rank == 0 else None
     report = reporter(job.progress)
-    feed = data.batches(
-        samples, batch=batch, seed=stage.seed, start=trainer.samples_seen, rank=rank, ranks=ranks
-    )
+    feed = data.batches(samples, batch=batch, seed=stage.seed, start=begin, rank=rank, ranks=ranks)
     meter = Meter()
     with contextlib.closing(feed):
         while not trainer.done:
@@ -114,33 +118,41 @@ def run(job: Job, trainer: Any, store: Store, samples: Any, rank: int, ranks: in
             def due(every: int, before: int = before, seen: int = seen, end: bool = end) -> bool:
                 return bool(every) and (seen // every > before // every or end)
 
+            looks = due(stage.val_every) or due(stage.sheet_every)
+            averaged = trainer.ema if looks else None
             if due(stage.log_every):
                 row = meter.row(seen, batch)
                 report(seen, f"loss {row['loss']:.4f}")
-                if history is not None and watch is not None:
-                    if due(stage.val_every):
-                        row |= watch.losses(trainer.ema)
-                    history.add(row)
+                if watch is not None:
+                    watch.point(row, averaged if due(stage.val_every) else None)
                 meter = Meter()
-            if due(stage.sheet_every) and history is not None and watch is not None:
-                history.picture(f"sheets/{seen:012d}.png", watch.sheet(trainer.ema))
-            if due(stage.checkpoint_every) and history is not None:
-                history.save()
-                meta = {"identity": job.identity, "samples": seen}
-                save_checkpoint(store.child("checkpoints"), trainer.state_dict(), meta)
-    if history is not None:
-        finish(job, trainer, store, samples)
-        history.tracking.flush()
+            if due(stage.sheet_every) and watch is not None:
+                watch.sheet(seen, averaged)
+            if due(stage.snapshot_every):
+                states = trainer.averages
+                if watch is not None:
+                    models.save_averages(store, seen, states)
+            if due(stage.checkpoint_every):
+                state = trainer.state_dict()
+                if watch is not None:
+                    watch.save()
+                    meta = {"identity": job.identity, "samples": seen}
+                    save_checkpoint(store.child("checkpoints"), state, meta)
+    averaged = trainer.ema
+    if watch is not None:
+        meta = {"identity": job.identity, "stage": job.name, "samples": trainer.samples_seen}
+        finish(store, averaged, samples, meta)
+        watch.tracking.flush()
 
 
-def finish(job: Job, trainer: Any, store: Store, samples: Any) -> None:
-    """EMA weights, and for the base the latents of the training portraits; then the seal."""
+def finish(store: Store, system: Any, samples: data.TriplaneSamples, meta: dict[str, Any]) -> None:
+    """The weights, and for the base the latents of the training portraits; then the seal."""
     import torch
     from safetensors.torch import save
 
     more = {}
-    if job.name == "base":
-        system = trainer.ema.eval()
+    if meta["stage"] == "base":
+        system.eval()
         device = next(system.parameters()).device
         with torch.no_grad():
             latents = [
@@ -148,12 +160,7 @@ def finish(job: Job, trainer: Any, store: Store, samples: Any) -> None:
                 for i in range(len(samples))
             ]
         more["latents_safetensors"] = save({"latents": torch.stack(latents)})
-    meta = {
-        "identity": job.identity,
-        "stage": job.name,
-        "samples": trainer.samples_seen,
-    }
-    models.save_model(store, trainer.ema.state_dict(), meta, **more)
+    models.save_model(store, system.state_dict(), meta, **more)
 
 
 def threads_of(context: Context) -> int:
@@ -238,6 +245,7 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
             threads=threads_of(context),
             tracking=tracking.arguments(),
             progress=None,
+            sharded=context.settings.resources.train_sharded,
         )
         with ray_session(context):
             fit(context, job)

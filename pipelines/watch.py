@@ -14,44 +14,6 @@ from pipelines import data, models
 from pipelines.settings import TrainStage
 
 
-class History:
-    """The curve: kept in the run and sent to MLflow, each point once."""
-
-    def __init__(self, store: Store, tracking: Mapping[str, Any], seen: int) -> None:
-        """`tracking`: arguments of Tracking; `seen`: the samples that training goes on from."""
-        self.store = store
-        old = store.read("history.jsonl").splitlines() if store.exists("history.jsonl") else []
-        rows = [json.loads(line) for line in old if line]
-        # What came after the checkpoint is computed again, to the same numbers.
-        self.rows = [row for row in rows if row["samples"] <= seen]
-        self.tracking = Tracking(**tracking)
-        self.sent = self.tracking.last_step("loss")
-        for row in self.rows:  # what waited for MLflow when an earlier launch was killed
-            self.send(row)
-
-    def add(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
-        self.send(row)
-
-    def send(self, row: dict[str, float]) -> None:
-        """To MLflow, unless it has the point."""
-        if row["samples"] > self.sent:
-            values = {name: value for name, value in row.items() if name != "samples"}
-            self.tracking.log_metrics(values, step=int(row["samples"]))
-
-    def picture(self, name: str, data: bytes) -> None:
-        """Keeps a picture in the run, and in MLflow unless that is away: training goes on."""
-        self.store.write(name, data)
-        try:
-            self.tracking.log_artifact(data, name)
-        except TrackingError as error:
-            print(f"{error}; {self.store.location(name)} has it", file=sys.stderr)
-
-    def save(self) -> None:
-        lines = (json.dumps(row, sort_keys=True) + "\n" for row in self.rows)
-        self.store.write("history.jsonl", "".join(lines).encode())
-
-
 class Meter:
     """Means of the losses, and the speed, since the last point of the curve.
 
@@ -85,25 +47,55 @@ class Meter:
 
 
 class Watch:
-    """What rank 0 looks at: losses and pictures of people that training does not see."""
+    """What rank 0 keeps: the curve, each point once in MLflow, and looks at people held out."""
 
-    def __init__(self, stage: TrainStage, samples: data.TriplaneSamples) -> None:
-        self.seed = stage.seed
+    def __init__(
+        self,
+        store: Store,
+        stage: TrainStage,
+        samples: data.TriplaneSamples,
+        tracking: Mapping[str, Any],
+        seen: int,
+    ) -> None:
+        """`tracking`: arguments of Tracking; `seen`: the samples that training goes on from."""
+        self.store, self.seed = store, stage.seed
         self.held_out = data.first(samples.shards, "val", stage.val_samples)
         self.shown = self.held_out
         if self.shown is None:
             self.shown = data.first(samples.shards, "train", stage.val_samples)
         self.decoder = models.load_decoder(samples.shards.store)
+        old = store.read("history.jsonl").splitlines() if store.exists("history.jsonl") else []
+        rows = [json.loads(line) for line in old if line]
+        # What came after the checkpoint is computed again, to the same numbers.
+        self.rows = [row for row in rows if row["samples"] <= seen]
+        self.tracking = Tracking(**tracking)
+        self.sent = self.tracking.last_step("loss")
 
-    def losses(self, system: Any) -> dict[str, float]:
+    def point(self, row: dict[str, float], system: Any = None) -> None:
+        """A point of the curve, with the losses of held-out people under an averaged system."""
         from rodin.validation import losses_by_noise
 
-        if self.held_out is None:
-            return {}
-        return losses_by_noise(system, self.held_out, seed=self.seed)
+        if system is not None and self.held_out is not None:
+            row = row | losses_by_noise(system, self.held_out, seed=self.seed)
+        self.rows.append(row)
+        if row["samples"] > self.sent:
+            values = {name: value for name, value in row.items() if name != "samples"}
+            self.tracking.log_metrics(values, step=int(row["samples"]))
 
-    def sheet(self, system: Any) -> bytes:
+    def sheet(self, seen: int, system: Any) -> None:
+        """The sample sheet, in the run and in MLflow; where that is away training goes on."""
         from pipelines import sheets
 
         assert self.shown is not None
-        return sheets.draw(system, self.shown, self.decoder)
+        name = f"sheets/{seen:012d}.png"
+        picture = sheets.draw(system, self.shown, self.decoder)
+        self.store.write(name, picture)
+        try:
+            self.tracking.log_artifact(picture, name)
+        except TrackingError as error:
+            print(f"{error}; {self.store.location(name)} has it", file=sys.stderr)
+
+    def save(self) -> None:
+        """Writes the curve."""
+        lines = (json.dumps(row, sort_keys=True) + "\n" for row in self.rows)
+        self.store.write("history.jsonl", "".join(lines).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,8 +71,12 @@ def test_a_trained_refiner_shows_beside_the_volume(run: Path, tmp_path: Path) ->
 def test_models_decide_the_folder(run: Path) -> None:
     """Avatars drawn before the refiner was trained are others: they lack its views."""
     context = context_of(run)
-    metas = {name: {"identity": name} for name in ("base", "upsampler", "refiner")}
+    metas: dict[str, Any] = {
+        name: {"identity": {"name": name}} for name in ("base", "upsampler", "refiner")
+    }
     whole = sample.identity(context, metas)
+    other = metas | {"base": metas["base"] | {"width": 0.07}}
+    assert sample.identity(context, other) != whole, "another average of the same training"
     del metas["refiner"]
     assert sample.identity(context, metas) != whole
 

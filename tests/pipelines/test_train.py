@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from infra.manifest import open_dataset
 from infra.storage import open_store
-from pipelines import data, models, pictures, train
+from pipelines import average, data, models, pictures, train
 from pipelines.presets import TINY
 from rodin.training import Trainer
 from tests.pipelines import small_run
@@ -28,9 +29,11 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def trained(planes: Path, out: Path, name: str, samples: int = 16, **more: Any) -> Path:
-    """Trains a stage in `out`; returns the folder of its model."""
-    stage = getattr(TINY, name)
+def trained(
+    planes: Path, out: Path, name: str, samples: int = 16, *, stage: Any = None, **more: Any
+) -> Path:
+    """Trains a stage, by default the preset's, in `out`; returns the folder of its model."""
+    stage = stage or getattr(TINY, name)
     stage = dataclasses.replace(
         stage, train=dataclasses.replace(stage.train, total_samples=samples), **more
     )
@@ -77,3 +80,43 @@ def test_sheets_change_nothing_and_can_be_compared(
     for tile in range(across):
         here = np.s_[:side, tile * side : (tile + 1) * side]
         assert np.array_equal(first[here], last[here]) == (tile in same), tile
+
+
+def test_averages_put_together_equal_tracked_ones(planes: Path, tmp_path: Path) -> None:
+    """`rodin average` from widths 0.05 and 0.1 against the same training's average of 0.07."""
+    shutil.copytree(planes, tmp_path / "run")
+    widths = dataclasses.replace(TINY.base.train, ema_widths=(0.05, 0.07, 0.1))
+    base = dataclasses.replace(TINY.base, train=widths)
+    model = trained(planes, tmp_path / "run", "base", 96, stage=base, snapshot_every=8)
+    ended = load_file(model / "model.safetensors")
+    tracked = load_file(model / "averages/000000000096-0.07.safetensors")
+    for path in (model / "averages").glob("*-0.07.*"):
+        path.unlink()
+    latents = (model / "latents.safetensors").read_bytes()
+    average.main(["--run", str(tmp_path / "run"), "--width", "0.07"])
+    found = load_file(model / "model.safetensors")
+    assert json.loads((model / "model.json").read_text())["width"] == 0.07
+    assert (model / "latents.safetensors").read_bytes() != latents
+
+    def apart(other: dict[str, torch.Tensor]) -> float:
+        pairs = [(other[name], value) for name, value in found.items() if "weight" in name]
+        return float(sum((a - b).square().sum() for a, b in pairs)) ** 0.5
+
+    assert apart(tracked) < 0.1 * apart(ended)
+    average.main(["--run", str(tmp_path / "run"), "--width", "0"])
+    again = load_file(model / "model.safetensors")
+    assert all(torch.equal(again[name], value) for name, value in ended.items())
+    assert (model / "latents.safetensors").read_bytes() == latents
+    assert "width" not in json.loads((model / "model.json").read_text())
+
+
+def test_averages_that_were_not_stored_are_missed(
+    planes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(planes, tmp_path / "run")
+    trained(planes, tmp_path / "run", "upsampler", 2)
+    with pytest.raises(SystemExit):
+        average.main(["--run", str(tmp_path / "run"), "--stage", "upsampler", "--width", "0.07"])
+    assert "--upsampler.snapshot-every" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="names no average to store"):
+        dataclasses.replace(TINY.upsampler, snapshot_every=8)
