@@ -96,7 +96,7 @@ def register(
     except Exception as error:
         raise RegistryError(
             f"MLflow at {mask(tracking.uri)}: {name} was not registered ({brief(error)}); check the"
-            " server, then run rodin register"
+            " server, then register it again"
         ) from None
 
 

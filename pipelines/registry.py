@@ -20,8 +20,9 @@ from typing import Any
 
 from infra import registry
 from infra.canon import settings_hash
+from infra.manifest import open_dataset
 from infra.registry import RegistryError, Version
-from infra.storage import Store, open_store
+from infra.storage import StorageError, Store, open_store
 from infra.tracking import Tracking
 from pipelines import models
 from pipelines.context import code_version, default_tracking, sample_stage, whole_uri
@@ -73,7 +74,7 @@ def announce(register: Any, out: Store, *rest: Any) -> None:
     """Calls `register(out, ...)` at the end of a stage, whose work a refusal must not undo."""
     try:
         version = register(out, *rest)
-    except RegistryError as error:
+    except (RegistryError, StorageError, OSError) as error:
         print(f"{error}: rodin register {out.uri}", file=sys.stderr)
         return
     if version is not None:
@@ -97,13 +98,15 @@ def _register(
 
 
 def _lineage(out: Store, parts: Sequence[str]) -> dict[str, str]:
-    """Data set, decoder and settings that decided the parts of a run."""
+    """Data set, decoder and settings that decided the parts of a run; the decoder's are views."""
     tags: dict[str, str] = {"decoder": models.load_decoder(out.child("triplanes")).digest()}
     for part in parts:
         meta = models.read_meta(out.child(f"models/{part}"))
         if meta is not None:
             tags |= {k: str(v) for k, v in meta["identity"]["data"].items()}
             tags[f"model_{part}"] = settings_hash(meta["identity"])
+        elif part == "decoder":
+            tags["dataset"] = str(open_dataset(out.child("triplanes")).info["lineage"].get("views"))
     return tags
 
 
@@ -117,8 +120,13 @@ def _pack(folder: Path, to: Path) -> None:
         python_model=str(here / "generator.py"),
         artifacts={"run": str(folder)},
         code_paths=[str(here.parent / package) for package in ("rodin", "infra", "pipelines")],
-        pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _PACKAGES],
+        pip_requirements=[f"{name}=={public_version(name)}" for name in _PACKAGES],
     )
+
+
+def public_version(package: str) -> str:
+    """A package's version without what tells its build (`+cpu`), which no index has."""
+    return importlib.metadata.version(package).partition("+")[0]
 
 
 @contextmanager

@@ -119,4 +119,4 @@ def test_errors_of_the_registry(planted: str, tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="rodin-base was not registered") as caught:
         registry.register(tracking, "rodin-base", model(tmp_path), {})
     assert leaks(str(caught.value)) == [] and caught.value.__cause__ is None
-    assert "rodin register" in str(caught.value)
+    assert "register it again" in str(caught.value)

@@ -68,8 +68,7 @@ def test_every_part_has_one_version_with_its_lineage(registered: str, run: Path)
         decoder = models.load_decoder(FileStore(run / "triplanes")).digest()
         assert version.tags["decoder"] == decoder and version.tags["out"] == str(run)
         assert version.tags["code"]
-        if name != "rodin-decoder":
-            assert "dataset" in version.tags
+        assert "dataset" in version.tags and version.tags["digest"]
 
 
 def test_nothing_is_pickled_and_no_key_is_kept(registered: str) -> None:
