@@ -1,10 +1,11 @@
 # Everything runs in .venv, which the first target that needs it makes from requirements.lock.
 PY := .venv/bin/python
 OUT ?= runs/demo
+SEED ?= 0
 STAMP := .venv/.ready-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test chaos check bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -20,6 +21,9 @@ demo: setup ## seeds -> avatars -> tri-planes -> models -> new avatars -> runs/d
 
 test: setup ## all tests, with the tiny chain through Blender, Ray and MLflow
 	@$(PY) -m pytest -n 2 --dist loadfile
+
+chaos: setup ## half an hour of faults over tiny chains: kills, lost nodes, full disks; prints a table
+	@$(PY) -m tests.chaos.suite --seed $(SEED)
 
 check: setup ## linter and type checker
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -1,0 +1,153 @@
+"""`make chaos`: faults at random moments over tiny chains with real parts; prints a table.
+
+Every disturbed run must end as the undisturbed one did once its command has been run again until it
+exits 0. Everything follows from --seed; a failure prints the line that repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.chaos.chains import CHAINS, Chain
+from tests.chaos.damage import flipped_byte, full_disk
+from tests.chaos.episode import Outcome, episode, undisturbed
+from tests.chaos.faults import FAULTS
+from tests.chaos.services import World
+
+# How often each fault strikes each chain.
+NIGHT: dict[str, dict[str, int]] = {
+    "numbers": {
+        "kill -9 worker": 9, "kill -9 node": 6, "kill -9 driver": 9, "kill -9 S3 server": 5,
+        "kill -9 MLflow server": 4, "S3 throttled, answers cut": 4, "two drivers at once": 4,
+        "clock of a node wrong": 2, "kill -9 head and all nodes": 1,
+    },
+    "fit": {
+        "kill -9 worker": 4, "kill -9 node": 2, "kill -9 driver": 4, "kill -9 S3 server": 2,
+        "kill -9 MLflow server": 1, "two drivers at once": 2,
+    },
+    "train": {
+        "kill -9 worker": 2, "kill -9 node": 1, "kill -9 driver": 3, "kill -9 S3 server": 1,
+        "kill -9 MLflow server": 2,
+    },
+    "render": {"kill -9 worker": 1, "kill -9 Blender": 1, "kill -9 node": 1, "kill -9 driver": 1},
+}  # fmt: skip
+assert all(name in FAULTS for plan in NIGHT.values() for name in plan)
+DAMAGE = {"numbers": 2, "fit": 1}  # full disks, and as many flipped bytes
+TOGETHER = {"numbers": 4, "fit": 3, "train": 3, "render": 2}  # faults of one disturbed run
+
+
+def drawn(plan: dict[str, int], together: int, rng: random.Random) -> list[list[str]]:
+    """The faults of a chain in random groups: those of one run each."""
+    names = [name for name, count in plan.items() for _ in range(count)]
+    rng.shuffle(names)
+    return [names[i : i + together] for i in range(0, len(names), together)]
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Markdown, a row a chain and fault."""
+    lines = ["| chain | fault | times | lost | doubled | equal | launches | seconds |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for chain in dict.fromkeys(outcome.chain for outcome in outcomes):
+        mine = [outcome for outcome in outcomes if outcome.chain == chain]
+        struck = Counter(name for outcome in mine for name, _ in outcome.struck)
+        for name, times in sorted(struck.items()):
+            hit = [o for o in mine if name in [fault for fault, _ in o.struck]]
+            lost, doubled = sum(o.verdict.lost for o in hit), sum(o.verdict.doubled for o in hit)
+            equal = sum(o.verdict.equal for o in hit)
+            launches, seconds = sum(len(o.codes) for o in hit), sum(o.seconds for o in hit)
+            lines.append(
+                f"| {chain} | {name} | {times} | {lost} | {doubled} | {equal} of {len(hit)} |"
+                f" {launches} | {seconds:.0f} |"
+            )
+    return "\n".join(lines)
+
+
+def tell(label: str, outcome: Outcome) -> None:
+    state = "good" if outcome.good else "BAD: " + "; ".join(outcome.verdict.why)
+    hits = ", ".join(hit for _, hit in outcome.struck) or "nothing"
+    print(
+        f"{label}: {state}; {outcome.seconds:.0f} s, exits {outcome.codes}; hit: {hits}", flush=True
+    )
+
+
+def run_chain(
+    world: World, chain: Chain, chains: dict[str, Chain], groups: list[list[str]], seed: int
+) -> list[Outcome]:
+    """All disturbed runs of a chain; faults that a run ended too soon for get a run more."""
+    outcomes: list[Outcome] = []
+    extra = len(groups) // 2 + 1
+    while groups:
+        names = groups.pop(0)
+        label = f"{seed}/{chain.name}/{len(outcomes)}"
+        outcome = episode(world, chain, chains, names, label)
+        tell(label, outcome)
+        outcomes.append(outcome)
+        if outcome.missed and extra:
+            extra -= 1
+            groups.append(outcome.missed)
+    return outcomes
+
+
+def damage_chain(
+    world: World, chain: Chain, chains: dict[str, Chain], count: int, seed: int
+) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for number in range(count):
+        for harm in (full_disk, flipped_byte):
+            label = f"{seed}/{chain.name}-{harm.__name__}/{number}"
+            outcome = harm(world, chain, chains, label)
+            if outcome is None:
+                print(f"{label}: left out, a small disk takes root", flush=True)
+                continue
+            tell(label, outcome)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=list(NIGHT), help="chains")
+    parser.add_argument("--runs", type=int, default=0, help="disturbed runs a chain at most")
+    parser.add_argument("--nodes", type=int, default=2, help="of Ray, besides the head")
+    parser.add_argument("--no-mlflow", action="store_true", help="leaves the MLflow server out")
+    args = parser.parse_args(argv)
+    begin, outcomes = time.perf_counter(), []
+    chains = {chain.name: chain for chain in CHAINS}
+    with World(args.nodes, mlflow=not args.no_mlflow) as world:
+        print(f"services up after {time.perf_counter() - begin:.0f} s: {world.folder}", flush=True)
+        for name, plan in NIGHT.items():
+            chain = chains[name]
+            wanted = name in args.only
+            if not wanted and not (name == "fit" and "train" in args.only):
+                continue
+            undisturbed(world, chain, chains)
+            print(f"{name}: {chain.requests} requests, {chain.seconds:.0f} s", flush=True)
+            if wanted:
+                groups = drawn(plan, TOGETHER[name], random.Random(f"{args.seed}/{name}"))
+                groups = groups[: args.runs or None]
+                outcomes += run_chain(world, chain, chains, groups, args.seed)
+                if not args.runs:
+                    outcomes += damage_chain(world, chain, chains, DAMAGE.get(name, 0), args.seed)
+        bad = [outcome for outcome in outcomes if not outcome.good]
+        print(table(outcomes))
+        times = sum(len(outcome.struck) for outcome in outcomes)
+        print(
+            f"{times} faults in {len(outcomes)} runs, {(time.perf_counter() - begin) / 60:.1f} min,"
+            f" seed {args.seed}"
+        )
+        if bad:
+            names = " ".join(dict.fromkeys(outcome.chain for outcome in bad))
+            print(f"again: python -m tests.chaos.suite --seed {args.seed} --only {names}")
+            print(f"logs: {world.folder}")
+            raise SystemExit(1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
