@@ -70,6 +70,8 @@ class Watch:
         self.rows = [row for row in rows if row["samples"] <= seen]
         self.tracking = Tracking(**tracking)
         self.sent = self.tracking.last_step("loss")
+        for row in self.rows:  # what waited for MLflow when an earlier launch was killed
+            self._send(row)
 
     def point(self, row: dict[str, float], system: Any = None) -> None:
         """A point of the curve, with the losses of held-out people under an averaged system."""
@@ -78,6 +80,10 @@ class Watch:
         if system is not None and self.held_out is not None:
             row = row | losses_by_noise(system, self.held_out, seed=self.seed)
         self.rows.append(row)
+        self._send(row)
+
+    def _send(self, row: dict[str, float]) -> None:
+        """To MLflow, unless it has the point."""
         if row["samples"] > self.sent:
             values = {name: value for name, value in row.items() if name != "samples"}
             self.tracking.log_metrics(values, step=int(row["samples"]))
