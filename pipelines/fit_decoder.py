@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.checkpoint import load_checkpoint, save_checkpoint
 from infra.manifest import Dataset, open_dataset
-from infra.storage import open_store
+from infra.storage import Store, open_store
 from pipelines import models
 from pipelines.context import Context
 from pipelines.fit_worker import to_views
@@ -84,17 +84,26 @@ def train_loop(config: dict[str, Any]) -> None:
         ray.get(job.progress.fail.remote(f"{error}"))
 
 
-def people_of(job: Job, keys: list[str], ranks: Ranks) -> list[Views]:
-    """The views of this rank's people; damaged ones end all ranks."""
+def beginning(
+    job: Job, saves: Store, keys: list[str], ranks: Ranks
+) -> tuple[list[Views], dict[str, Any] | None]:
+    """The views of this rank's people, and the checkpoint to go on from, if there is one.
+
+    What one rank cannot read ends all of them.
+    """
     error: ValueError | None = None
     people: list[Views] = []
+    found: tuple[dict[str, Any], dict[str, Any]] | None = None
     try:
         views = open_dataset(open_store(job.views))
         people = [to_views(record.decode_views(views.read(key))) for key in keys]
-    except ValueError as found:
-        error = found
+        found = load_checkpoint(saves)
+        if found:
+            models.check_identity(saves, found[1]["identity"], job.identity)
+    except ValueError as problem:
+        error = problem
     ranks.raise_together(error)
-    return people
+    return people, found[0] if found else None
 
 
 def train(
@@ -108,20 +117,17 @@ def train(
     engine, keys = job.stage.engine, job.identity["subjects"]
     store = open_store(job.out).child("triplanes")
     saves = store.child("decoder-checkpoints")
-    people = people_of(job, keys[ranks.rank :: ranks.count], ranks)
+    people, state = beginning(job, saves, keys[ranks.rank :: ranks.count], ranks)
 
     def checkpoint(state: dict[str, Any]) -> None:
         save_checkpoint(saves, state, {"identity": job.identity, "samples": int(state["step"])})
 
-    found = load_checkpoint(saves)
-    if found:
-        models.check_identity(saves, found[1]["identity"], job.identity)
     decoder, planes = fit_decoder(
         people,
         engine,
         seed=job.stage.seed,
         progress=lambda step, steps, terms: report(step, f"loss {terms['total']:.4f}"),
-        state=found[0] if found else None,
+        state=state,
         on_checkpoint=checkpoint,
         checkpoint_every=max(CHECKPOINT_STEPS, engine.decoder_steps // CHECKPOINTS),
         device=device,
