@@ -89,6 +89,7 @@ def register(
             tracking.run_id,
             tags={**entries, "digest": digest},
             description=note or None,
+            await_creation_for=None,  # its files are there
         )
         if first:
             client.set_registered_model_alias(name, CHAMPION, made.version)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,6 +77,7 @@ class SampleWorker:
         torch.set_num_threads(threads)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.out, self.folder, self.stage = open_store(out), folder, stage
+        self._people: Dataset | None = None
         self.decoder = models.load_decoder(self.out.child("triplanes"))
         self.base = models.load_system(self.out, "base", self.decoder, self.device)
         self.upsampler = models.load_system(self.out, "upsampler", self.decoder, self.device)
@@ -88,10 +88,11 @@ class SampleWorker:
         latents = models.load_tensors(self.out.child("models/base"), "latents.safetensors")
         self.latents = latents["latents"]
 
-    @cached_property
-    def planes(self) -> Dataset:
+    def people(self) -> Dataset:
         """People, for their portraits; a registered model comes without."""
-        return open_dataset(self.out.child("triplanes"))
+        # No cached_property: its lock would not travel with this class where it is __main__'s.
+        self._people = self._people or open_dataset(self.out.child("triplanes"))
+        return self._people
 
     def latent(self, name: str) -> Any:
         """The latent (D,) of an avatar."""
@@ -100,7 +101,7 @@ class SampleWorker:
         from rodin.generate import encode_portraits
 
         if name.startswith("portrait-"):
-            sample = record.decode_triplane(self.planes.read(name.removeprefix("portrait-")))
+            sample = record.decode_triplane(self.people().read(name.removeprefix("portrait-")))
             portrait = data.tensors(sample)["portrait"][None]
             return encode_portraits(self.base, portrait)[0].cpu()
         if self.stage.latent == "none":

@@ -132,8 +132,16 @@ def test_no_units_and_impossible_resources(ray_local) -> None:
     assert run(Squares, ("", 0), 0) == []
     with pytest.raises(ValueError, match="asks for 3 GPU, the largest node has 0"):
         run(Squares, ("", 0), gpus_per_actor=3)
-    with pytest.raises(ValueError, match="lower the number of workers"):
-        run(Squares, ("", 0), 500, actors=400)
+
+
+def test_a_cluster_that_lost_nodes_goes_on_with_what_it_has(ray_local, tmp_path, capsys) -> None:
+    (tmp_path / "died").touch()
+    results = run(Squares, (str(tmp_path), 0), 6, actors=6, cpus_per_actor=1.5)
+    assert sorted(result["index"] for result in results) == list(range(6))
+    room = int((os.cpu_count() or 1) + 1) // 1.5
+    assert (
+        f"6 workers were asked for, the cluster has room for {room:.0f}" in capsys.readouterr().err
+    )
 
 
 def test_sessions_nest(ray_local) -> None:
@@ -142,6 +150,13 @@ def test_sessions_nest(ray_local) -> None:
     with cluster.connect() as inner:
         assert inner is ray
     assert ray.is_initialized()
+
+
+def test_a_ray_of_our_own_asks_for_a_token(ray_local) -> None:
+    """Its ports are open to the network: without one whoever reaches them may run code."""
+    from ray._raylet import AuthenticationMode, get_authentication_mode
+
+    assert get_authentication_mode() == AuthenticationMode.TOKEN
 
 
 def test_plain_units_count_one() -> None:
