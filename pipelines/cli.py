@@ -15,6 +15,8 @@ STAGES = {
     "sample": "models -> new avatars",
     "evaluate": "a trained run against people it never saw: distances, portraits, pictures",
     "ablate": "what each part of the method brings: variants trained, judged, compared",
+    "pack": "a run's models without its data -> one folder that rodin generate reads",
+    "generate": "avatars from seeds, a text or a portrait -> pictures, mesh, film, tri-plane",
     "register": "a run's models -> MLflow's registry (models:/rodin@champion)",
     "report": "a run -> one self-contained report.html",
     "submit": "a stage, or the chain, as jobs of a Ray cluster (--address http://host:8265)",
@@ -34,6 +36,7 @@ def usage() -> str:
         "       rodin fit-one VIEWS --decoder RUN [--help]",
         "       rodin export TRIPLANE --out avatar.glb [--help]",
         "       rodin evaluate --run RUN [--help]",
+        "       rodin generate MODEL --out FOLDER [--seed 3] [--text ...] [--help]",
         "",
     ]
     lines += [f"  {name:<8} {text}" for name, text in STAGES.items()]

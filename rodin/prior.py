@@ -58,11 +58,10 @@ class _Block(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulate = nn.Linear(width, 2 * width)
-        self.layers = nn.Sequential(
-            nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width)
-        )
+        last = nn.Linear(width, width)
+        self.layers = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), last)
         # Blocks begin as the identity.
-        for layer in (self.modulate, self.layers[-1]):
+        for layer in (self.modulate, last):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 

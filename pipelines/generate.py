@@ -1,0 +1,144 @@
+"""Avatars for people: from seeds, from a description or from a portrait.
+
+Input    MODEL: a bundle (rodin pack), a run, s3://..., or models:/rodin@champion.
+Output   --out FOLDER: for each avatar NAME.png (views), NAME.glb (mesh), NAME.webp (a full turn),
+         NAME.npz (the tri-plane), as --files says; all of them in sheet.png; generate.json.
+Work     one process; on two cores some seconds an avatar.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from pipelines import pictures
+from pipelines.options import UsageError
+from pipelines.tool import command
+from rodin.avatar import Avatar
+from rodin.model import MAX_AVATARS, Model
+
+AZIMUTHS = (-60.0, -30.0, 0.0, 30.0, 60.0)  # of a row of the sheet
+File = Literal["png", "glb", "ply", "webp", "gif", "mp4", "npz"]
+
+
+@dataclass(frozen=True)
+class Generate:
+    """What `rodin generate` takes."""
+
+    # a bundle's folder, a run, s3://bucket/prefix or models:/rodin@champion
+    model: Annotated[str, tyro.conf.Positional]
+    # folder for the files
+    out: str
+    # seed of the first avatar; the others follow
+    seed: int = 0
+    # avatars to make
+    count: int = 1
+    # who it should be: "old man with a grey beard and round glasses"
+    text: str = ""
+    # image of somebody: RGBA, or before a plain background
+    portrait: str = ""
+    # how closely the base follows the latent; 1 as trained
+    guidance: float = 1.0
+    # how closely the latent follows the text; 1 as trained
+    text_guidance: float = 2.0
+    # steps of each diffusion
+    steps: int = 10
+    # px, side of a picture and of a film
+    size: int = 256
+    # voxels a side of the mesh's grid
+    voxels: int = 256
+    # what to write of each avatar
+    files: tuple[File, ...] = ("png", "glb", "webp", "npz")
+    # refine the sheet's pictures, where the model has a refiner
+    refine: bool = False
+    # MLflow server or sqlite:///FILE of a registered model; default: MLFLOW_TRACKING_URI
+    tracking: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= MAX_AVATARS:
+            raise UsageError(f"--count is {self.count}; use 1 to {MAX_AVATARS}")
+        if self.text and self.portrait:
+            raise UsageError("--text and --portrait exclude each other; give one of them")
+
+
+@contextmanager
+def open_model(address: str, tracking: str = "") -> Iterator[Model]:
+    """The model of a bundle's folder, a run or a registered model."""
+    if (Path(address) / "bundle.json").is_file():
+        import rodin
+
+        yield rodin.load(address)
+        return
+    from pipelines.pack import bundle_of
+    from pipelines.registry import opened
+
+    with opened(address, tracking) as (run, _):
+        yield Model(bundle_of(run))
+
+
+def name_of(avatar: Avatar, args: Generate) -> str:
+    """File name of an avatar, without suffix: what it was made from, and its seed."""
+    if args.portrait:
+        return f"{Path(args.portrait).stem[:40]}-{avatar.seed:06d}"
+    return f"{'text' if args.text else 'seed'}-{avatar.seed:06d}"
+
+
+def work(args: Generate) -> None:
+    began = time.perf_counter()
+    with open_model(args.model, args.tracking) as model:
+        loaded = time.perf_counter()
+        avatars = model.generate_many(
+            range(args.seed, args.seed + args.count),
+            args.text or None,
+            args.portrait or None,
+            guidance=args.guidance,
+            text_guidance=args.text_guidance,
+            steps=args.steps,
+            progress=_report,
+        )
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[list[np.ndarray]] = []
+    names: list[str] = []
+    for avatar in avatars:
+        name = name_of(avatar, args)
+        _report(f"writing {name}", len(names), len(avatars))
+        for suffix in args.files:
+            mesh = suffix in ("glb", "ply")
+            avatar.save(out / f"{name}.{suffix}", size=args.voxels if mesh else args.size)
+        views = [avatar.render(azimuth, 0, args.size, refine=args.refine) for azimuth in AZIMUTHS]
+        rows.append([np.asarray(view) for view in views])
+        names.append(name)
+    _report("", 1, 1)
+    sheet = pictures.png(pictures.grid(rows, names, across=1 if len(rows) < 4 else 2))
+    (out / "sheet.png").write_bytes(sheet)
+    facts = {name: avatar.facts for name, avatar in zip(names, avatars, strict=True)}
+    (out / "generate.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    took = time.perf_counter() - loaded
+    print(
+        f"wrote {len(avatars)} avatar{'s' * (len(avatars) > 1)} to {out}: look at"
+        f" {out / 'sheet.png'} ({loaded - began:.0f} s to load, {took / len(avatars):.1f} s each)"
+    )
+
+
+def _report(stage: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        text = f"{stage} {done} of {total}" if stage else ""
+        print(f"\r{text:<50}\r{text}", end="", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command(Generate, "rodin generate", work, argv, __doc__ or "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The Python interface: load a model, make avatars.
+
+    import rodin
+    model = rodin.load("bundle/")
+    avatar = model.generate(seed=3)
+    avatar.save("three.glb")
+    avatar.render(azimuth=30).save("three.png")
+
+Legend: D latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rodin.avatar import Avatar, AvatarError
+from rodin.bundle import Bundle
+from rodin.diffusion.sampling import SamplerSettings
+from rodin.generate import GenerateSettings, encode_portraits, generate
+from rodin.nn.encoder import over_white
+from rodin.portrait import prepare_portrait
+from rodin.text import TextEncoder, TextError, open_encoder
+
+MAX_AVATARS = 64  # of one call
+
+
+class Model:
+    """A bundle that makes avatars."""
+
+    def __init__(self, bundle: Bundle, *, text_encoder: str = "") -> None:
+        """`text_encoder` overrides the one that the prior was trained with; see `rodin.text`."""
+        self.bundle = bundle
+        self._text_name = text_encoder or str(bundle.facts.get("text_encoder", ""))
+
+    @property
+    def _batch(self) -> int:
+        """Avatars at a time. One on a CPU: as fast, and the same to the last bit as made alone."""
+        return 1 if self.bundle.base.statistics.mean.device.type == "cpu" else 8
+
+    @cached_property
+    def texts(self) -> TextEncoder:
+        """The encoder of descriptions; loaded when first asked for."""
+        if not self._text_name or self.bundle.prior is None:
+            raise TextError("this model was trained without texts; give a seed or a portrait")
+        return open_encoder(self._text_name)
+
+    def generate(
+        self,
+        seed: int = 0,
+        text: str | None = None,
+        portrait: Any = None,
+        *,
+        guidance: float = 1.0,
+        text_guidance: float = 2.0,
+        steps: int = 10,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Avatar:
+        """One avatar from a seed alone, from a description, or from a portrait.
+
+        portrait: path, PIL image or array (H, W, 3 or 4) uint8; see `rodin.portrait`. guidance acts
+        in the base diffusion (1 = as trained), text_guidance in the prior; steps of each diffusion.
+        The same arguments give the same planes on one machine. Raises AvatarError, TextError.
+        """
+        return self.generate_many(
+            [seed], text, portrait, guidance=guidance, text_guidance=text_guidance, steps=steps,
+            progress=progress,
+        )[0]  # fmt: skip
+
+    def generate_many(
+        self,
+        seeds: Sequence[int],
+        text: str | None = None,
+        portrait: Any = None,
+        *,
+        guidance: float = 1.0,
+        text_guidance: float = 2.0,
+        steps: int = 10,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> list[Avatar]:
+        """`generate` for several seeds at once; each avatar equals the one made alone."""
+        if not 1 <= len(seeds) <= MAX_AVATARS:
+            raise AvatarError(f"{len(seeds)} seeds; ask for 1 to {MAX_AVATARS} at a time")
+        if min(seeds) < 0 or max(seeds) >= 2**63:
+            raise AvatarError(f"seed {min(seeds)} to {max(seeds)}; use 0 to 2^63 - 1")
+        if text is not None and portrait is not None:
+            raise AvatarError("give a text or a portrait, not both: edit the portrait's avatar")
+        facts: dict[str, Any] = {"guidance": guidance, "steps": steps}
+        if portrait is not None:
+            latents = self.latent_of(portrait).expand(len(seeds), -1)
+            facts["from"] = "portrait"
+        else:
+            latents = self.draw_latents(seeds, text, guidance=text_guidance)
+            facts |= {"from": "seed"} if text is None else {"from": "text", "text": text}
+        settings = replace(_sampling(steps, guidance), batch=self._batch)
+        planes = generate(
+            self.bundle.base, self.bundle.upsampler, seeds,
+            latents=latents, settings=settings, progress=progress,
+        )  # fmt: skip
+        return [
+            Avatar(planes[i], self.bundle.decoder, latents[i], int(seed), facts, self)
+            for i, seed in enumerate(seeds)
+        ]
+
+    def from_latent(
+        self,
+        latent: Tensor,
+        seed: int = 0,
+        *,
+        guidance: float = 1.0,
+        steps: int = 10,
+        facts: dict[str, Any] | None = None,
+    ) -> Avatar:
+        """The avatar of a latent (D,) with the noise of a seed."""
+        planes = generate(
+            self.bundle.base, self.bundle.upsampler, [seed],
+            latents=latent[None], settings=_sampling(steps, guidance),
+        )  # fmt: skip
+        return Avatar(planes[0], self.bundle.decoder, latent, seed, facts or {}, self)
+
+    def draw_latents(
+        self, seeds: Sequence[int], text: str | None = None, *, guidance: float = 2.0
+    ) -> Tensor:
+        """Latents (len(seeds), D): by the prior, or of the training portraits' Gaussian."""
+        prior = self.bundle.prior
+        if prior is None and text is None:
+            return torch.stack([gaussian_latent(self.bundle.latents, seed) for seed in seeds])
+        said = None if text is None else self.texts([text])[0]
+        assert prior is not None  # `texts` has refused
+        how = SamplerSettings(method="dpm2m", steps=25, guidance=1.0 if text is None else guidance)
+        return torch.cat([prior.draw([seed], said, how) for seed in seeds])
+
+    def latent_of(self, portrait: Any) -> Tensor:
+        """Latent (D,) of a portrait: path, PIL image or array; see `rodin.portrait`."""
+        image = prepare_portrait(portrait)
+        return encode_portraits(self.bundle.base, over_white(image[None]))[0].cpu()
+
+    def direction(self, text: str, *, guidance: float = 2.0, count: int = 16) -> Tensor:
+        """Step (D,) in the latent that `text` asks for: mean over noises of with minus without."""
+        seeds = range(count)
+        return (self.draw_latents(seeds, text, guidance=guidance) - self.draw_latents(seeds)).mean(
+            0
+        )
+
+
+def load(source: Path | str, *, device: str = "cpu", text_encoder: str = "") -> Model:
+    """The model in a bundle's folder (`rodin pack` makes one from a run); raises BundleError."""
+    return Model(Bundle.load(source, device), text_encoder=text_encoder)
+
+
+def gaussian_latent(latents: Tensor, seed: int, spread: float = 0.8) -> Tensor:
+    """A draw (D,) from N(mean, spread^2 covariance) of latents (N, D), as its seed says."""
+    mean = latents.mean(0)
+    # Without forming the covariance.
+    weights = torch.randn(len(latents), generator=torch.Generator().manual_seed(seed))
+    scale = spread / max(1, len(latents) - 1) ** 0.5
+    return mean + scale * weights @ (latents - mean)
+
+
+def _sampling(steps: int, guidance: float) -> GenerateSettings:
+    if not 1 <= steps <= 1000:
+        raise AvatarError(f"steps is {steps}; use 1 to 1,000 (10 are enough)")
+    if not 0 <= guidance <= 20:
+        raise AvatarError(f"guidance is {guidance}; use 0 to 20 (1 is as trained)")
+    base = SamplerSettings(method="dpm2m", steps=steps, guidance=guidance)
+    return GenerateSettings(base=base, upsampler=replace(base, guidance=1.0))
