@@ -13,6 +13,18 @@ from infra.tracking import Tracking, TrackingError
 from pipelines import data, models
 from pipelines.settings import TrainStage
 
+SECTIONS = {
+    "rate": "optimizer", "grad_norm": "optimizer",
+    "samples_per_second": "speed", "input_wait_share": "speed",
+}  # fmt: skip
+
+
+def shown(name: str) -> str:
+    """A column's name in MLflow, whose page has a section of charts for each prefix."""
+    if name.startswith("val_"):
+        return f"val/{name.removeprefix('val_')}"
+    return f"{SECTIONS[name]}/{name}" if name in SECTIONS else name
+
 
 class Meter:
     """Means of the losses, and the speed, since the last point of the curve.
@@ -85,7 +97,7 @@ class Watch:
     def _send(self, row: dict[str, float]) -> None:
         """To MLflow, unless it has the point."""
         if row["samples"] > self.sent:
-            values = {name: value for name, value in row.items() if name != "samples"}
+            values = {shown(name): value for name, value in row.items() if name != "samples"}
             self.tracking.log_metrics(values, step=int(row["samples"]))
 
     def sheet(self, seen: int, system: Any) -> None:

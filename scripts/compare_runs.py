@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 RATES = ("0.001", "0.004")  # learning rates: the setting that differs
-SAMPLES = 1920  # tri-planes a training sees: enough for a curve of 120 points
+SAMPLES = 960  # tri-planes a training sees: enough for a curve of 60 points
 SIZE = (1500, 2100)  # px of the page
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
