@@ -214,7 +214,7 @@ def _dataset(
     context.print_on_execution_start = False
     context.max_errored_blocks = 0
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    _check_room(actors, cpus, gpus)
+    actors = _fitting(actors, cpus, gpus)
     items = [{"index": i, "unit": pickle.dumps(unit)} for i, unit in enumerate(units)]
     source = ray.data.from_items(items, override_num_blocks=len(items))
     with warnings.catch_warnings():
@@ -233,26 +233,32 @@ def _dataset(
         )
 
 
-def _check_room(actors: int, cpus: float, gpus: float) -> None:
-    """Ray waits forever for what no node has; say so instead. Autoscaling clusters may grow."""
+def _fitting(actors: int, cpus: float, gpus: float) -> int:
+    """As many of the actors as the nodes have room for now: a lost node must not end the job.
+
+    Ray waits forever for what no node has: ValueError says so instead. In a Ray job all are asked
+    for, since its cluster may grow.
+    """
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if os.environ.get("RAY_ADDRESS") or not nodes:
-        return
-    for kind, need in (("CPU", cpus), ("GPU", gpus)):
+        return actors
+    needs = {kind: need for kind, need in (("CPU", cpus), ("GPU", gpus)) if need}
+    for kind, need in needs.items():
         most = max(node.get(kind, 0.0) for node in nodes)
         if need > most:
             raise ValueError(
                 f"a worker asks for {need:g} {kind}, the largest node has {most:g}; "
                 "lower the resources of a worker"
             )
-    total = sum(node.get("CPU", 0.0) for node in nodes)
-    if actors * cpus > total:
-        raise ValueError(
-            f"{actors} workers of {cpus:g} CPU need more than the {total:g} there are; "
-            "lower the number of workers"
-        )
+    room = sum(
+        min((int(node.get(kind, 0.0) / need) for kind, need in needs.items()), default=actors)
+        for node in nodes
+    )
+    if room < actors:
+        print(f"{actors} workers were asked for, the cluster has room for {room}", file=sys.stderr)
+    return min(actors, room)
 
 
 class _Progress:

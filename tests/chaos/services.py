@@ -25,6 +25,8 @@ from tests.infra.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "data"
+# Processes of Ray's own; a node ends with its agent.
+RAYS_OWN = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 STARTS = 5  # tries to start a service, on a busy machine
 START_LIMIT = 240.0  # seconds of one of them
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"  # Debian's package faketime
@@ -147,7 +149,7 @@ class RayNode(Service):
         for one in raylet.children() if raylet else []:
             with contextlib.suppress(psutil.Error):
                 title = " ".join(one.cmdline())
-                if title.startswith("ray::") and not title.startswith("ray::IDLE"):
+                if title.startswith("ray::") and not title.startswith(RAYS_OWN):
                     found.append(one)
         return found
 
