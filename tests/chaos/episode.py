@@ -19,7 +19,7 @@ LAUNCHES = 10  # of one command, until the suite gives up on it
 LIMIT = 900.0  # seconds of one launch; it is taken to hang then
 PRELOAD = [
     "pipelines.fit", "pipelines.train", "pipelines.render", "ray.data", "ray.train.torch", "boto3",
-    "mlflow.tracking", "tests.chaos.stage",
+    "mlflow.tracking", "pydantic.v1", "tests.chaos.stage",
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ NIGHT: dict[str, dict[str, int]] = {
     },
     "train": {
         "kill -9 worker": 2, "kill -9 node": 1, "kill -9 driver": 3, "kill -9 S3 server": 1,
-        "kill -9 MLflow server": 2,
+        "kill -9 MLflow server": 2, "two drivers at once": 1,
     },
     "render": {"kill -9 worker": 1, "kill -9 Blender": 1, "kill -9 node": 1, "kill -9 driver": 1},
 }  # fmt: skip
