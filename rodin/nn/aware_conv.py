@@ -11,9 +11,12 @@ that it does not share with the target and broadcast back along it, and an ordin
     vw: [vw, mean_x uv (varies with y), mean_x wu (varies with z)]
 
 A pooled input is constant along one axis, so along that axis the kernel only ever meets copies of
-one value: its part of the result is a 1-D convolution with the kernel summed over that axis,
-broadcast. Only the P border lines differ, where zero padding removes some of the taps; there the
-missing taps are subtracted. This is exact, and costs about as much as a plain convolution C -> O.
+one value: its part of the result is a sum over that axis' taps of 1-D convolutions, broadcast. Only
+the P border lines differ, where zero padding removes some of the taps: theirs are taken off again.
+This is exact, and costs about as much as a plain convolution C -> O.
+
+On whole planes the code does only what autograd takes back cheaply: sums, broadcast additions and
+`index_add_`. A mean, or writing to a slice or a view, costs a copy of the planes going backward.
 """
 
 from __future__ import annotations
@@ -40,24 +43,15 @@ def _border_lines(size: int, kernel: int) -> list[tuple[int, range]]:
     return missing
 
 
-def _line_weights(weight: Tensor, axis: int, border: list[tuple[int, range]]) -> Tensor:
-    """1-D kernels of 2-D kernels over inputs that are constant along `axis`.
-
-    weight (O, N, C, K, K), axis 3 (rows) or 4 (columns) -> (1 + M, O, N, C, K): with all taps
-    first, then minus the missing taps of each of the M border lines.
-    """
-    # Plain additions: several times faster than one sum over a short inner axis.
-    taps = weight.unbind(axis)
-    kernels = [reduce(torch.add, taps)]
-    kernels += [-reduce(torch.add, [taps[tap] for tap in gone]) for _, gone in border]
-    return torch.stack(kernels)
-
-
 def _convolve_lines(lines: Tensor, weight: Tensor) -> Tensor:
-    """1-D convolutions: lines (B, N, C, S), weight (M, O, N, C, K) -> (M, B, N, O, S)."""
+    """1-D convolutions by each line of 2-D kernels.
+
+    lines (B, N, C, S), weight (O, C, K, K) with the axis along the lines last -> (B, N, K, O, S).
+    """
     kernel = weight.shape[-1]
-    padded = functional.pad(lines, (kernel // 2, kernel // 2))
-    return torch.einsum("bncsk,monck->mbnos", padded.unfold(-1, kernel, 1), weight)
+    flat = weight.permute(2, 0, 1, 3).flatten(0, 1)  # (K O, C, K)
+    found = functional.conv1d(lines.flatten(0, 1), flat, padding=kernel // 2)  # (B N, K O, S)
+    return found.unflatten(1, (kernel, -1)).unflatten(0, lines.shape[:2])
 
 
 class TriplaneConv2d(nn.Module):
@@ -111,35 +105,37 @@ class TriplaneConv2d(nn.Module):
                 f"TriplaneConv2d got planes of {planes.shape[-2]} x {size} texels; "
                 "the planes share axes in pairs, so make them square"
             )
-        own, pooled = self.weight.tensor_split([self.in_channels], dim=1)
+        own, *pooled = self.weight.split(self.in_channels, dim=1)
         out = functional.conv2d(planes.flatten(0, 1), own, self.bias, padding=self.kernel_size // 2)
-        out = out.unflatten(0, (-1, PLANES))
         border = _border_lines(size, self.kernel_size)
-        along_columns, along_rows = self._pooled(planes, pooled, border)
+        lines = torch.tensor([line for line, _ in border], dtype=torch.int32, device=out.device)
         # The convolution does not need its own result for its gradient: adding in place is safe.
-        out += along_columns[0].unsqueeze(-2)
-        out += along_rows[0].unsqueeze(-1)
-        for i, (line, _) in enumerate(border, start=1):
-            out[..., line, :] += along_columns[i]
-            out[..., line] += along_rows[i]
-        return out
+        for dim, found in enumerate(self._pooled(planes, *pooled), start=2):
+            taps = found.unbind(1)
+            out += reduce(torch.add, taps).unsqueeze(dim)
+            if border:
+                missing = [reduce(torch.add, [taps[tap] for tap in gone]) for _, gone in border]
+                out.index_add_(dim, lines, torch.stack(missing, dim).to(out.dtype), alpha=-1)
+        return out.unflatten(0, (-1, PLANES))
 
-    def _pooled(
-        self, planes: Tensor, weight: Tensor, border: list[tuple[int, range]]
-    ) -> tuple[Tensor, Tensor]:
+    def _pooled(self, planes: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Contributions of the pooled planes: that vary with the column, and with the row.
 
-        weight (O, 2C, K, K). Each (1 + M, B, 3, O, S): all taps, then what M border lines lack.
+        first, second (O, C, K, K): weights of the first and the second pooled plane. Each result
+        (3B, K, O, S): one part a tap along the axis on which it is constant.
         """
-        both = weight.unflatten(1, (2, self.in_channels))  # of the first and second pooled plane
-        column_weight = _line_weights(both, 3, border)
-        row_weight = _line_weights(both, 4, border)
-        uv_x, wu_x, vw_z = planes.mean(-2).unbind(1)
-        uv_y, wu_z, vw_y = planes.mean(-1).unbind(1)
-        # Pooled inputs of (uv, wu, vw) that vary with the column, and whether each is the first (0)
-        # or the second (1) pooled plane of its target; then those that vary with the row.
-        columns = _convolve_lines(
-            torch.stack([wu_x, uv_x, wu_z], 1), column_weight[:, :, [0, 0, 1]]
-        )
-        rows = _convolve_lines(torch.stack([vw_y, vw_z, uv_y], 1), row_weight[:, :, [1, 1, 0]])
-        return columns, rows
+        # Scaled here: the mean of the planes would write as many numbers as they have, backward.
+        scale = 1 / planes.shape[-1]
+        uv_x, wu_x, vw_z = (planes.sum(-2) * scale).unbind(1)
+        uv_y, wu_z, vw_y = (planes.sum(-1) * scale).unbind(1)
+        # Pooled inputs of (uv, wu, vw) that vary with the column: of the first, first and second
+        # pooled plane of their target; then those that vary with the row: of the others.
+        columns = [
+            _convolve_lines(torch.stack([wu_x, uv_x], 1), first),
+            _convolve_lines(wu_z[:, None], second),
+        ]
+        rows = [
+            _convolve_lines(torch.stack([vw_y, vw_z], 1), second.transpose(2, 3)),
+            _convolve_lines(uv_y[:, None], first.transpose(2, 3)),
+        ]
+        return torch.cat(columns, 1).flatten(0, 1), torch.cat(rows, 1).flatten(0, 1)
