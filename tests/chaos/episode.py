@@ -64,8 +64,8 @@ class Drivers:
             process = self.living.pop(0)
             process.join(max(0.0, end - time.monotonic()))
             if process.is_alive():
-                process.kill()
-                process.join()
+                for one in (process, *self.living):
+                    one.kill()
                 raise AssertionError(
                     f"{self.chain.name} hangs: no end after {LIMIT:.0f} s\n{log_tail(self.log, 40)}"
                 )

@@ -168,6 +168,7 @@ class World:
         self.head = RayNode(self.folder / "r", 1, self.folder / "head.log", port=self.ray_port)
         self.nodes = [self._node(i) for i in range(nodes)]
         self.proxy: Proxy | None = None
+        self.before: dict[str, str] = {}  # the environment to go back to
 
     def _s3(self) -> Service:
         port = quiet_port()
@@ -220,12 +221,17 @@ class World:
         self.s3.start()
         self.proxy = Proxy(f"http://127.0.0.1:{self.s3.port}", lambda number, method: "ok")
         self.proxy.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # server down
+        self.before = dict(os.environ)
         for name in [n for n in os.environ if n.startswith(("AWS_", "RAY_", "MLFLOW_"))]:
             del os.environ[name]
         os.environ |= self.environment()
-        if self.mlflow is not None:
-            self.mlflow.start()
-        self.start_ray()
+        try:
+            if self.mlflow is not None:
+                self.mlflow.start()
+            self.start_ray()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
     def start_ray(self) -> None:
@@ -268,5 +274,7 @@ class World:
                 service.kill()
         if self.proxy is not None:
             self.proxy.__exit__()
+        os.environ.clear()
+        os.environ.update(self.before)
         if exc[0] is None:
             shutil.rmtree(self.folder, ignore_errors=True)
