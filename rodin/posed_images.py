@@ -136,6 +136,11 @@ def _frame(
     from PIL import Image
 
     image = _open(frame.image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise ViewsError(
+            f"{frame.name} has pixels of Pillow's mode {image.mode}, floats or wide integers; save"
+            " it with 8 bits a channel"
+        )
     rgba = image.convert("RGBA")
     has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     if not has_alpha and frame.mask is None and not settings.background:

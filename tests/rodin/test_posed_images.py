@@ -220,6 +220,9 @@ def test_bad_pictures_are_named(tmp_path: Path) -> None:
     Image.new("RGBA", (SIZE * 2, SIZE * 2), "red").save(folder / "1.png")
     refused(r"give one size")  # its depth is of the old size
     refused(r"1\.png is 64 x 64 pixels and 0\.png 32 x 32", use_depth=False)
+    pixels = np.full((SIZE, SIZE), np.nan, np.float32)
+    Image.fromarray(pixels).save(folder / "1.png", format="TIFF")
+    refused(r"1\.png has pixels of Pillow's mode F, floats or wide integers")
     (folder / "1.png").write_bytes(b"no picture")
     refused(r"1\.png is no image that can be read")
     for i in range(len(VIEWS)):
