@@ -39,6 +39,7 @@ from rodin.diffusion.statistics import measure_planes
 from rodin.nn.cost import unet_cost
 from rodin.training import Trainer
 
+PEOPLE = 64  # held-out people that avatars are compared with, at most
 SHOWN = 6  # avatars of seeds in a row of the sheet
 PORTRAITS = 3  # and of held-out portraits
 TILE = 96  # px, side of a picture on the sheet
@@ -77,14 +78,15 @@ def tasks_of(context: Context, only: Sequence[str], seeds: int) -> list[Task]:
     for name in only:
         if name not in known:
             raise UsageError(f"--only {name}: unknown variant; choose from {', '.join(known)}")
-    found = []
-    for variant in VARIANTS:
-        count = min(variant.seeds, seeds) if not only or variant.name in only else 0
-        if variant is FULL and any(v.kind == "upsampler" and v.name in only for v in VARIANTS):
-            count = max(count, 1)
-        for seed in range(count):
-            found.append(Task(variant, seed, variant.stage(context.settings, seed), context))
-    return found
+    wanted = {name: seeds for name in only or known}
+    if any(v.kind == "upsampler" and v.name in wanted for v in VARIANTS):
+        wanted.setdefault(FULL.name, 1)
+    return [  # all variants once before the first one twice
+        Task(variant, seed, variant.stage(context.settings, seed), context)
+        for seed in range(seeds)
+        for variant in VARIANTS
+        if seed < min(variant.seeds, wanted.get(variant.name, 0))
+    ]
 
 
 def fit(task: Task, planes: Dataset, identity: dict[str, Any], tracking: Tracking) -> None:
@@ -127,9 +129,9 @@ def judged(task: Task, planes: Dataset) -> tuple[dict[str, float], list[Tensor]]
 
     found: dict[str, float] = {}
     if task.variant.kind == "base":
-        judge = Judge(task.context.store, planes, stage, sys.maxsize, report)
+        judge = Judge(task.context.store, planes, stage, PEOPLE, report)
     else:
-        judge = Judge(folder(task.root, FULL.label(0)).store, planes, stage, sys.maxsize, report)
+        judge = Judge(folder(task.root, FULL.label(0)).store, planes, stage, PEOPLE, report)
         store = task.context.store
         judge.upsampler = models.load_system(store, "upsampler", judge.decoder, device())
         found |= upsampled(judge)
@@ -140,7 +142,7 @@ def judged(task: Task, planes: Dataset) -> tuple[dict[str, float], list[Tensor]]
     made = judge.draw(seeds, latents)
     sets, shown = judge.sets(list(made))
     portraits, likenesses = judge.portraits(judge.held_out[: stage.portraits])
-    found |= sets | portraits | judge.novelty(made, shown)[0]
+    found |= sets | portraits
     print(file=sys.stderr)
     return found, [images[0] for images in shown[:SHOWN] + likenesses[:PORTRAITS]]
 

@@ -20,7 +20,7 @@ class Column:
 
     metric: str
     title: str
-    sign: int  # 1 = more is better, -1 = less is, 0 = neither
+    sign: int  # 1 = more is better, -1 = less is
     scale: float = 1.0
     digits: int = 3
 
@@ -28,13 +28,12 @@ class Column:
 COLUMNS = (
     Column(f"fd_{FEATURES}", "Frechet distance", -1),
     Column(f"kd_{FEATURES}", "kernel distance x 1000", -1, 1000.0, 2),
+    Column(f"recall_{FEATURES}", "recall", 1, digits=2),
     Column("psnr_portraits", "portraits, dB", 1, digits=2),
     Column(f"{FEATURES}_distance_portraits", "portraits, features", -1),
     Column("val_loss", "held-out loss", -1, digits=4),
     Column("psnr_upsampled", "upsampled, dB", 1, digits=2),
     Column(f"{FEATURES}_distance_upsampled", "upsampled, features", -1),
-    Column("diversity", "diversity", 0, digits=2),
-    Column("nearest_training_looks", "nearest person", 0, digits=2),
 )
 
 
@@ -61,7 +60,7 @@ def noise(results: Sequence[Result], column: Column) -> float:
 def gain(results: Sequence[Result], pair: Pair, column: Column) -> tuple[float, float] | None:
     """What the better member gains, and its standard error; None where one was not measured."""
     worse, better = (values(results, name, column) for name in (pair.worse, pair.better))
-    if not (worse and better and column.sign):
+    if not (worse and better):
         return None
     error = noise(results, column) * math.sqrt(1 / len(worse) + 1 / len(better))
     return column.sign * (statistics.mean(better) - statistics.mean(worse)), error
@@ -82,9 +81,8 @@ def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def markdown(variants: Sequence[Variant], pairs: Sequence[Pair], results: Sequence[Result]) -> str:
     """Three tables: the variants, the pairs and the runs. ± is the deviation between seeds."""
     columns = [c for c in COLUMNS if any(c.metric in r["metrics"] for r in results)]
-    arrows = {1: " (more)", -1: " (less)", 0: ""}
     head = ["variant", "what", "runs", "parameters", "GFLOP a sample"]
-    head += [column.title + arrows[column.sign] for column in columns]
+    head += [f"{column.title} ({'more' if column.sign > 0 else 'less'})" for column in columns]
     rows = []
     for variant in variants:
         own = [result for result in results if result["variant"] == variant.name]
@@ -93,14 +91,13 @@ def markdown(variants: Sequence[Variant], pairs: Sequence[Pair], results: Sequen
             rows.append([variant.name, variant.text, str(len(own)), *size])
             rows[-1] += [_mean(values(own, variant.name, c), c.digits) for c in columns]
     parts = [_lines(head, rows)]
-    judged = [column for column in columns if column.sign]
     rows = []
     for pair in pairs:
-        gains = [gain(results, pair, column) for column in judged]
+        gains = [gain(results, pair, column) for column in columns]
         if any(gains):
-            rows.append([pair.what, *map(_gain, gains, [c.digits for c in judged])])
+            rows.append([pair.what, *map(_gain, gains, [c.digits for c in columns])])
     if rows:
-        parts.append(_lines(["gain of", *(column.title for column in judged)], rows))
+        parts.append(_lines(["gain of", *(column.title for column in columns)], rows))
     rows = [
         [f"{r['variant']}-{r['seed']}", f"`{r['mlflow_run']}`", f"{r['cpu_seconds']:.0f}"]
         for r in results

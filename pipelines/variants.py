@@ -44,6 +44,9 @@ ABLATION = RunSettings(
             decoder=DecoderConfig(channels=8, hidden=32),
             held_out=2,
             steps=150,
+            rays_per_step=1024,
+            empty_points=512,
+            compact_points=128,
             decoder_steps=300,
             smooth_weight=1.0,  # rough planes are noise to a diffusion
         ),
@@ -119,7 +122,7 @@ ABLATION = RunSettings(
         ),
     ),
     sample=SampleStage(
-        count=22,
+        count=16,
         portraits=8,
         render_samples=48,
         generate=GenerateSettings(
