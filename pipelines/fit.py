@@ -133,8 +133,8 @@ def quality_files(store: Store, rows: Sequence[dict[str, Any]], limit: float) ->
     """quality.html and worst.png: the worst people's held-out views, truth | fit | error."""
     shown = []
     for row in quality.worst(rows):
-        again = ", fitted twice" if row["metric_refits"] else ""
-        text = f"{row['key']}: {row['metric_psnr']:.2f} dB{again} (truth | fit | error, twice)"
+        again = ", fitted a second time" if row["metric_refits"] else ""
+        text = f"{row['key']}: {row['metric_psnr']:.2f} dB{again}"
         shown.append((text, store.read(f"previews/{row['key']}.png")))
     strips = [[pictures.from_png(data)] for _, data in shown]
     tiles = [np.split(strip, strip.shape[1] // strip.shape[0], axis=1) for [strip] in strips]

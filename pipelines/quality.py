@@ -22,6 +22,15 @@ WORST = 10  # avatars on the page
 MIN_AVATARS = 8  # fewer have no usual quality
 ERROR_SCALE = 4.0  # an error of a quarter of the range is the end of the error map's colours
 HIGHER_IS_WORSE = ("features", "lpips", "depth_error")
+MEANING = {  # of the measures that a fit has, as the page tells them, in its order
+    "psnr": "dB",
+    "psnr_base": "dB, from the planes resized to the base's resolution",
+    "ssim": "structural similarity, at most 1",
+    "lpips": "distance of VGG features, 0 is equal",
+    "features": "distance of EfficientNet features, 0 is equal; not LPIPS",
+    "alpha_iou": "silhouettes: shared part of both areas, at most 1",
+    "depth_error": "mean, box units",
+}
 
 
 def strips(
@@ -84,11 +93,13 @@ def poor_limit(psnr: Sequence[float], *, low: float, deviations: float) -> float
 def metric_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     hidden = ("metric_outlier", "metric_refits", "metric_psnr_first")
     found = {name for row in rows for name in row if name.startswith("metric_")}
-    return sorted(found.difference(hidden))
+    known = [f"metric_{name}" for name in MEANING]
+    ordered = [name for name in known if name in found]
+    return ordered + sorted(found.difference(hidden, known))
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Mean, median, worst decile and worst of every metric of the manifest."""
+    """Meaning, mean, median, worst decile and worst of every metric of the manifest."""
     table = []
     for name in metric_names(rows):
         values = np.array([row[name] for row in rows if row.get(name) is not None])
@@ -97,6 +108,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         table.append(
             {
                 "metric": short,
+                "meaning": MEANING.get(short, ""),
                 "mean": float(values.mean()),
                 "median": float(np.median(values)),
                 "worst_decile": float(np.quantile(values, 0.9 if worse else 0.1)),
@@ -143,7 +155,7 @@ def page(
         facts=facts,
         count=len(rows),
         table=summary(rows),
-        flagged=[row for row in rows if row.get("metric_outlier")],
+        again=[row for row in rows if row.get("metric_refits")],
         histogram=inline
         + base64.b64encode(histogram([row["metric_psnr"] for row in rows])).decode(),
         shown=[(text, inline + base64.b64encode(data).decode()) for text, data in shown],

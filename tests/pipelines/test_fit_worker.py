@@ -164,7 +164,9 @@ def test_outliers_are_fitted_again_and_marked(run: Path, decoder: Any) -> None:
     assert sample.meta["metrics"]["outlier"] == 1.0
     files = fit.quality_files(store, rows, limit)
     page = files["quality.html"].decode()
-    assert NOISE in page and page.count("data:image/png") == 4 and "worst decile" in page
+    assert page.count("data:image/png") == 4 and "worst decile" in page
+    assert f"<td>{NOISE}</td><td>{psnr[NOISE]:.2f}</td>" in page and ">marked<" in page
+    assert page.index("<td>psnr</td>") < page.index("<td>features</td>") and "not LPIPS" in page
     assert files["worst.png"].startswith(b"\x89PNG")
     check_report(run, files)
     check_export(run)
