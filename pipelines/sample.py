@@ -321,4 +321,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # By its own name: workers could not unpickle a Batch of `__main__`.
+    from pipelines import sample
+
+    sample.main()
