@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3000)]
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with World(nodes=1) as made:
+    with World(nodes=1, mlflow=False) as made:
         yield made
 
 
@@ -43,18 +43,8 @@ def test_shards_come_whole_and_once(world: World, chains: dict[str, Chain]) -> N
     undisturbed(world, chain, chains)
     names = ["kill -9 worker", "kill -9 driver", "kill -9 node", "kill -9 S3 server"]
     check(episode(world, chain, chains, names, "test/numbers/0"), names)
-    names = ["two drivers at once", "S3 throttled, answers cut", "kill -9 MLflow server"]
+    names = ["two drivers at once", "S3 throttled, answers cut", "kill -9 driver"]
     check(episode(world, chain, chains, names, "test/numbers/1"), names)
-
-
-def test_a_killed_training_goes_on_in_its_run(world: World, chains: dict[str, Chain]) -> None:
-    """Weights and curve as undisturbed, one MLflow run, each point once."""
-    undisturbed(world, chains["fit"], chains)
-    undisturbed(world, chains["train"], chains)
-    names = ["kill -9 driver", "kill -9 MLflow server"]
-    outcome = episode(world, chains["train"], chains, names, "test/train/0")
-    check(outcome, names)
-    assert len(outcome.codes) > 1
 
 
 # -- the comparison -----------------------------------------------------------------------------
