@@ -14,6 +14,7 @@ Again    a second run samples only the avatars that are not there; other models 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -322,6 +323,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == "__main__":
     # By its own name: workers could not unpickle a Batch of `__main__`.
-    from pipelines import sample
-
-    sample.main()
+    importlib.import_module("pipelines.sample").main()

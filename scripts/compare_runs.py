@@ -9,7 +9,10 @@ path. Keeps nothing but the picture, unless --keep names a folder for runs and M
 from __future__ import annotations
 
 import argparse
+import asyncio
+import base64
 import io
+import itertools
 import json
 import os
 import shutil
@@ -19,12 +22,15 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 RATES = ("0.001", "0.004")  # learning rates: the setting that differs
 SAMPLES = 960  # tri-planes a training sees: enough for a curve of 60 points
-SIZE = (1500, 2100)  # px of the page
+SIZE = (1600, 1500)  # px of the page
+SETTLE = 15.0  # seconds until curves are drawn anew after the page's width has changed
+TOOLBARS = ".modebar { display: none !important }"  # of the charts: shown while nobody points
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -43,30 +49,68 @@ def train(run: Path, folder: Path, uri: str) -> None:
             stage.main([*words, "resources.system_metrics=2", "resources.cpus_per_train_worker=1"])
 
 
-def page(uri: str, port: int) -> str:
-    """The address of MLflow's comparison of the experiment's two latest runs."""
+def charts(uri: str, port: int) -> str:
+    """The address of MLflow's charts of the trainings, side by side."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("rodin-train-base").experiment_id
-    runs = client.search_runs([experiment], order_by=["attributes.start_time DESC"], max_results=2)
-    ids = quote(json.dumps(sorted(run.info.run_id for run in runs)))
-    return (
-        f"http://127.0.0.1:{port}/#/compare-runs?runs={ids}&experiments={quote(f'[{experiment!r}]')}"
-    ).replace("%27", "%22")
+    experiment = MlflowClient(uri).get_experiment_by_name("rodin-train-base").experiment_id
+    return f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?compareRunsMode=CHART"
 
 
-def shoot(address: str, browser: str, picture: Path) -> None:
-    """The page as a PNG, once its scripts have had time to draw it."""
+async def shoot(address: str, browser: str, picture: Path) -> None:
+    """The page as a PNG, by the browser's own protocol: once its curves are drawn."""
+    import aiohttp
+
     with tempfile.TemporaryDirectory() as profile:
-        subprocess.run(
-            [
-                browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                f"--user-data-dir={profile}", f"--window-size={SIZE[0]},{SIZE[1]}",
-                "--virtual-time-budget=60000", f"--screenshot={picture}", address,
-            ],
-            check=True, timeout=300, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        command += [f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+        command += ["--disable-dev-shm-usage", f"--window-size={SIZE[0]},{SIZE[1]}", address]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            place = Path(profile) / "DevToolsActivePort"
+            await until(lambda: asyncio.sleep(0, place.exists() and place.stat().st_size > 0))
+            root = f"http://127.0.0.1:{place.read_text().split()[0]}/json/list"
+            async with aiohttp.ClientSession() as session:
+                async with session.get(root) as found:
+                    tabs = [tab for tab in await found.json() if tab["type"] == "page"]
+                async with session.ws_connect(
+                    tabs[0]["webSocketDebuggerUrl"], max_msg_size=0
+                ) as tab:
+                    picture.write_bytes(await drawn(tab))
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+async def drawn(tab: Any) -> bytes:
+    """A PNG of the tab once all that is in sight is there."""
+    count = itertools.count(1)
+
+    async def call(method: str, **words: Any) -> Any:
+        number = next(count)
+        await tab.send_json({"id": number, "method": method, "params": words})
+        while (found := json.loads((await tab.receive()).data)).get("id") != number:
+            pass
+        return found["result"]
+
+    async def run(script: str) -> Any:
+        return (await call("Runtime.evaluate", expression=script))["result"].get("value")
+
+    await until(lambda: run("document.querySelectorAll('.js-plotly-plot').length > 2"))
+    # the assistant's panel takes a quarter of the page
+    await run("document.querySelector('button[aria-label=Close]')?.click()")
+    hide = "document.createElement('style')"
+    await run(f"document.head.append(Object.assign({hide}, {{textContent: '{TOOLBARS}'}}))")
+    await asyncio.sleep(SETTLE)
+    return base64.b64decode((await call("Page.captureScreenshot", format="png"))["data"])
+
+
+async def until(ready: Callable[[], Awaitable[Any]], seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not await ready():
+        if time.monotonic() > end:
+            raise SystemExit("error: MLflow's page was not drawn in time")
+        await asyncio.sleep(0.5)
 
 
 def serve(uri: str, port: int) -> subprocess.Popen[bytes]:
@@ -107,7 +151,7 @@ def main() -> None:
         server = serve(uri, port)
         try:
             shot = Path(scratch) / "page.png"
-            shoot(page(uri, port), browser, shot)
+            asyncio.run(shoot(charts(uri, port), browser, shot))
         finally:
             os.killpg(server.pid, 15)
             server.wait(30)
