@@ -12,6 +12,7 @@ STAGES = {
     "render": "seeds -> posed views of synthetic people (Blender)",
     "fit": "views -> tri-planes with one shared decoder",
     "train": "tri-planes -> base, upsampler or refiner (--stage base|upsampler|refiner)",
+    "average": "another average of a trained model's weights (--stage base --width 0.07)",
     "sample": "models -> new avatars",
     "evaluate": "a trained run against people it never saw: distances, portraits, pictures",
     "ablate": "what each part of the method brings: variants trained, judged, compared",
@@ -36,6 +37,7 @@ def usage() -> str:
         "       rodin fit-one VIEWS --decoder RUN [--help]",
         "       rodin export TRIPLANE --out avatar.glb [--help]",
         "       rodin evaluate --run RUN [--help]",
+        "       rodin average --run RUN --width 0.07 [--help]",
         "       rodin generate MODEL --out FOLDER [--seed 3] [--text ...] [--help]",
         "",
     ]
