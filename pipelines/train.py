@@ -90,12 +90,17 @@ def train(job: Job) -> None:
         wrap=wrap,
         shard=shard,
     )
+    resume(job, trainer, store)
+    run(job, trainer, store, samples, rank, ranks)
+
+
+def resume(job: Job, trainer: Any, store: Store) -> None:
+    """Goes on from the last checkpoint where there is one. ModelError if it is of another job."""
     found = load_checkpoint(store.child("checkpoints"))
     if found:
         state, meta = found
         models.check_identity(store, meta["identity"], job.identity)
         trainer.load_state_dict(state)
-    run(job, trainer, store, samples, rank, ranks)
 
 
 def run(job: Job, trainer: Any, store: Store, samples: Any, rank: int, ranks: int) -> None:

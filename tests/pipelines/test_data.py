@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import time
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from infra.dataset import open_dataset
 from infra.storage import FileStore
-from pipelines.data import RunOrder, TriplaneSamples
+from pipelines.data import AHEAD, RunOrder, TriplaneSamples, batches
 from tests.infra import people
 
 
@@ -47,6 +49,42 @@ def test_seeds_differ_and_zero_is_a_seed() -> None:
 def test_a_batch_that_ranks_cannot_share_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size=3 does not divide among 2"):
         take(5, 3, 1, ranks=2)
+
+
+class Slowly:
+    """Ten samples, each read when it is asked for; number 7 is damaged where `broken`."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.read: list[int] = []
+        self.broken = broken
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if self.broken and index == 7:
+            raise ValueError("sample 7 is damaged")
+        self.read.append(index)
+        return {"x": torch.tensor(index)}
+
+
+def test_batches_are_made_before_they_are_asked_for() -> None:
+    samples = Slowly()
+    with closing(batches(samples, batch=2, seed=0, start=0)) as feed:
+        found = [next(feed)["x"].tolist()]
+        end = time.monotonic() + 30
+        while len(samples.read) < 2 * (1 + AHEAD):
+            assert time.monotonic() < end, "nothing is read ahead"
+            time.sleep(0.01)
+        found += [next(feed)["x"].tolist() for _ in range(4)]
+    assert found == take(10, 2, 5)
+
+
+def test_a_damaged_sample_stops_the_batch_that_holds_it() -> None:
+    feed = batches(Slowly(broken=True), batch=2, seed=0, start=0)
+    with closing(feed), pytest.raises(ValueError, match="sample 7 is damaged"):
+        for _ in range(5):
+            next(feed)
 
 
 @pytest.mark.parametrize("reader", ["ours", "webdataset"])
