@@ -93,7 +93,8 @@ def fit(task: Task, planes: Dataset, identity: dict[str, Any], tracking: Trackin
     """Trains the model of a task unless it is there; goes on from a checkpoint."""
     kind = task.variant.kind
     store = task.context.child(f"models/{kind}")
-    if models.read_meta(store):
+    if meta := models.read_meta(store):
+        models.check_identity(store, meta["identity"], identity)
         return
     samples = data.TriplaneSamples(planes, "train")
     mean, std = measure_planes(samples[i]["planes"] for i in range(len(samples)))
