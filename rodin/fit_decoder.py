@@ -6,6 +6,7 @@ makes the decoder forget; here every step draws subjects at random, so nothing i
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -218,7 +219,8 @@ def _restore(
     for place, store in enumerate(stores):
         store.restore(state["planes"][ranks.rank + place * ranks.count])
     groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": state["moments"], "param_groups": groups})
+    moments = copy.deepcopy(state["moments"])  # the optimiser goes on in the tensors it is given
+    optimiser.load_state_dict({"state": moments, "param_groups": groups})
     generator.set_state(state["generator"])
     return int(state["step"])
 
