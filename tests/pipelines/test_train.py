@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from safetensors.torch import load_file
 
 from infra.manifest import open_dataset
 from infra.storage import open_store
-from pipelines import average, data, models, pictures, train
+from pipelines import average, data, models, pictures, train, watch
 from pipelines.presets import TINY
 from rodin.training import Trainer
 from tests.pipelines import small_run
@@ -30,7 +32,13 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(
-    planes: Path, out: Path, name: str, samples: int = 16, *, stage: Any = None, **more: Any
+    planes: Path,
+    out: Path,
+    name: str,
+    samples: int = 16,
+    *,
+    stage: Any = None,
+    **more: Any,
 ) -> Path:
     """Trains a stage, by default the preset's, in `out`; returns the folder of its model."""
     stage = stage or getattr(TINY, name)
@@ -47,6 +55,7 @@ def trained(
     tracking = {"uri": "none", "experiment": "", "run_name": ""}
     job = train.Job(str(out), name, stage, identity, 1, tracking, None)
     store = open_store(str(out)).child(f"models/{name}")
+    train.resume(job, trainer, store)
     train.run(job, trainer, store, seen, 0, 1)
     return out / "models" / name
 
@@ -120,3 +129,22 @@ def test_averages_that_were_not_stored_are_missed(
     assert "--upsampler.snapshot-every" in capsys.readouterr().err
     with pytest.raises(ValueError, match="names no average to store"):
         dataclasses.replace(TINY.upsampler, snapshot_every=8)
+
+
+def test_waiting_for_input_is_told_from_work() -> None:
+    class Slow:
+        def step(self, batch: dict[str, float]) -> dict[str, float]:
+            time.sleep(0.1)
+            return {"loss": 1.0}
+
+    def feed(seconds: float) -> Iterator[dict[str, Any]]:
+        while True:
+            time.sleep(seconds)
+            yield {}
+
+    shares = []
+    for seconds in (0.0, 0.3):
+        meter = watch.Meter()
+        meter.step(Slow(), feed(seconds))
+        shares.append(meter.row(1, 1)["input_wait_share"])
+    assert shares[0] < 0.5 < shares[1] < 1
