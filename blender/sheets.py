@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any, NoReturn
 
@@ -103,7 +103,7 @@ def _end_with_parent(parent: int) -> None:
 
 def over_seeds(
     function: Callable[..., Any], seeds: Sequence[int], *args: Any, workers: int = 0
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any]]:
     """`function(seed, *args)` for every seed, in processes of its own; pairs as they are done.
 
     A result may be an exception: one person's failure ends nobody else's picture. `workers` 0 is
