@@ -48,7 +48,7 @@ class Generator(PythonModel):
         self.worker = SampleWorker(run, "", self.stage, torch.get_num_threads())
         self.lock = threading.Lock()
 
-    def predict(self, model_input: list[Avatar]) -> list[dict]:  # type: ignore[override]
+    def predict(self, model_input: list[Avatar]) -> list[dict[str, Any]]:  # type: ignore[override]
         from mlflow.exceptions import MlflowException
 
         if not 0 < len(model_input) <= MAX_AVATARS:

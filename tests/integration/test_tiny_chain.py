@@ -21,7 +21,8 @@ from infra.storage import open_store
 from rodin import record, truth
 
 ROOT = Path(__file__).parents[2]
-SCRIPT_LIMIT = 570  # seconds
+SCRIPT_LIMIT = 1200  # seconds
+pytestmark = pytest.mark.timeout(2 * SCRIPT_LIMIT)
 MODELS = ("base", "upsampler", "refiner")
 
 
