@@ -249,7 +249,7 @@ def launch(options: Options, settings: RunSettings, only: Sequence[str], seeds: 
 def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     own = argparse.ArgumentParser("rodin ablate", add_help=False, allow_abbrev=False)
-    own.add_argument("--only", default="", type=lambda text: text.split(","))
+    own.add_argument("--only", default="", type=lambda text: text.split(",") if text else [])
     own.add_argument("--seeds", default=3, type=int)
     found, rest = own.parse_known_args(words)
     if not any(word.partition("=")[0] == "--preset" for word in rest):

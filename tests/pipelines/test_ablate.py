@@ -31,6 +31,14 @@ def words(run: Path, *more: str) -> list[str]:
     return ["--out", str(run), "--tracking", f"sqlite:///{run / 'mlflow.db'}", *FAST, *more]
 
 
+def test_all_variants_are_meant_where_none_is_named(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablate.main(["--out", str(run), "--tracking", "none", "--seeds", "1", "--dry-run"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("-0:")[0] for line in lines] == [v.name for v in VARIANTS]
+
+
 def test_variants_are_trained_judged_and_not_trained_again(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
