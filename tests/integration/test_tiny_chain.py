@@ -144,17 +144,21 @@ def test_a_second_run_has_nothing_to_do(finished: Path, asset_cache: Path) -> No
 
 def kill_when(out: Path, assets: Path, ready: Callable[[], bool]) -> None:
     """Starts the chain, kills the driver with SIGKILL once `ready`, waits for Ray to go."""
-    process = subprocess.Popen(
-        command("run", out, assets),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    log = out.with_suffix(".log")
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command("run", out, assets),
+            cwd=ROOT,
+            env=environment(),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     end = time.monotonic() + SCRIPT_LIMIT
     while not ready():
-        assert process.poll() is None, "the chain ended before it could be killed"
+        assert process.poll() is None, (
+            f"it ended before it could be killed: {log.read_text()[-3000:]}"
+        )
         assert time.monotonic() < end, "the chain did not get to where it was to be killed"
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
