@@ -16,12 +16,11 @@ from torch import Tensor
 from infra.manifest import Dataset
 from infra.storage import Store
 from pipelines import data, models
-from pipelines.sample import drawn_latent
 from pipelines.settings import SampleStage
 from rodin import cameras, distances, metrics, perceptual, record
 from rodin import occupancy as occupancies
 from rodin.consistency import consistency
-from rodin.generate import encode_portraits, generate
+from rodin.generate import encode_portraits, gaussian_latent, generate
 from rodin.refiner import RefinerSystem, render_refined
 from rodin.render import render_image
 
@@ -255,7 +254,7 @@ class Judge:
         return found, index
 
     def latent(self, seed: int) -> Tensor:
-        return drawn_latent(self.latents, seed, self.stage.spread)
+        return gaussian_latent(self.latents, seed, self.stage.spread)
 
 
 def _apart(found: Tensor, known: Tensor) -> tuple[float, list[int]]:

@@ -58,17 +58,6 @@ def seed_of(name: str) -> int:
     return int(name.removeprefix("seed-")) if name.startswith("seed-") else 0
 
 
-def drawn_latent(latents: Any, seed: int, spread: float) -> Any:
-    """A draw (D,) from N(mean, spread^2 covariance) of latents (N, D), as its seed says."""
-    import torch
-
-    mean = latents.mean(0)
-    # Without forming the covariance.
-    weights = torch.randn(len(latents), generator=torch.Generator().manual_seed(seed))
-    scale = spread / max(1, len(latents) - 1) ** 0.5
-    return mean + scale * weights @ (latents - mean)
-
-
 class SampleWorker:
     """One Ray actor: draws tri-planes and renders them."""
 
@@ -99,7 +88,7 @@ class SampleWorker:
         """The latent (D,) of an avatar."""
         import torch
 
-        from rodin.generate import encode_portraits
+        from rodin.generate import encode_portraits, gaussian_latent
 
         if name.startswith("portrait-"):
             sample = record.decode_triplane(self.people().read(name.removeprefix("portrait-")))
@@ -107,7 +96,7 @@ class SampleWorker:
             return encode_portraits(self.base, portrait)[0].cpu()
         if self.stage.latent == "none":
             return torch.zeros_like(self.latents[0])
-        return drawn_latent(self.latents, seed_of(name), self.stage.spread)
+        return gaussian_latent(self.latents, seed_of(name), self.stage.spread)
 
     def render(self, planes: Any) -> dict[str, list[np.ndarray]]:
         """Views (S, S, 3) in [0, 1] of planes (3, C, R, R) from around the head: "views" of the

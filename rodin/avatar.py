@@ -120,7 +120,10 @@ class Avatar:
             raise AvatarError(f"strength is {strength}; it lies in [0, 3]")
         step = self.model.direction(text, guidance=guidance)
         return self.model.from_latent(
-            self.latent + strength * step, self.seed, facts={**self.facts, "edit": text}
+            self.latent + strength * step,
+            self.seed,
+            facts={**self.facts, "edit": text},
+            **self._sampled(),
         )
 
     def towards(self, other: Avatar, share: float) -> Avatar:
@@ -129,7 +132,12 @@ class Avatar:
             raise AvatarError("both avatars must come from a model here to be mixed")
         if not 0 <= share <= 1:
             raise AvatarError(f"share is {share}; it lies in [0, 1]")
-        return self.model.from_latent(torch.lerp(self.latent, other.latent, share), self.seed)
+        latent = torch.lerp(self.latent, other.latent, share)
+        return self.model.from_latent(latent, self.seed, facts=self.facts, **self._sampled())
+
+    def _sampled(self) -> dict[str, Any]:
+        """How this avatar's planes were drawn: what is made of it is drawn alike."""
+        return {name: self.facts[name] for name in ("guidance", "steps") if name in self.facts}
 
 
 def _check_size(size: int) -> None:

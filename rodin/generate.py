@@ -41,6 +41,15 @@ def encode_portraits(base: BaseSystem, portraits: Tensor) -> Tensor:
     return base.eval().encode(portraits.to(device))
 
 
+def gaussian_latent(latents: Tensor, seed: int, spread: float) -> Tensor:
+    """A draw (D,) from N(mean, spread^2 covariance) of latents (N, D), as its seed says."""
+    mean = latents.mean(0)
+    # Without forming the covariance.
+    weights = torch.randn(len(latents), generator=torch.Generator().manual_seed(seed))
+    scale = spread / max(1, len(latents) - 1) ** 0.5
+    return mean + scale * weights @ (latents - mean)
+
+
 @torch.no_grad()
 def generate(
     base: BaseSystem,

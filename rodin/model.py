@@ -23,12 +23,13 @@ from torch import Tensor
 from rodin.avatar import Avatar, AvatarError
 from rodin.bundle import Bundle
 from rodin.diffusion.sampling import SamplerSettings
-from rodin.generate import GenerateSettings, encode_portraits, generate
+from rodin.generate import GenerateSettings, encode_portraits, gaussian_latent, generate
 from rodin.nn.encoder import over_white
 from rodin.portrait import prepare_portrait
 from rodin.text import TextEncoder, TextError, open_encoder
 
 MAX_AVATARS = 64  # of one call
+SPREAD = 0.8  # deviations of the portraits' Gaussian that latents are drawn with, without a prior
 
 
 class Model:
@@ -130,7 +131,9 @@ class Model:
         """Latents (len(seeds), D): by the prior, or of the training portraits' Gaussian."""
         prior = self.bundle.prior
         if prior is None and text is None:
-            return torch.stack([gaussian_latent(self.bundle.latents, seed) for seed in seeds])
+            return torch.stack(
+                [gaussian_latent(self.bundle.latents, seed, SPREAD) for seed in seeds]
+            )
         said = None if text is None else self.texts([text])[0]
         assert prior is not None  # `texts` has refused
         how = SamplerSettings(method="dpm2m", steps=25, guidance=1.0 if text is None else guidance)
@@ -152,15 +155,6 @@ class Model:
 def load(source: Path | str, *, device: str = "cpu", text_encoder: str = "") -> Model:
     """The model in a bundle's folder (`rodin pack` makes one from a run); raises BundleError."""
     return Model(Bundle.load(source, device), text_encoder=text_encoder)
-
-
-def gaussian_latent(latents: Tensor, seed: int, spread: float = 0.8) -> Tensor:
-    """A draw (D,) from N(mean, spread^2 covariance) of latents (N, D), as its seed says."""
-    mean = latents.mean(0)
-    # Without forming the covariance.
-    weights = torch.randn(len(latents), generator=torch.Generator().manual_seed(seed))
-    scale = spread / max(1, len(latents) - 1) ** 0.5
-    return mean + scale * weights @ (latents - mean)
 
 
 def _sampling(steps: int, guidance: float) -> GenerateSettings:

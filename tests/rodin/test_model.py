@@ -170,6 +170,7 @@ def test_a_text_decides_the_latent_and_edits(model: Model) -> None:
     same = man.edit("with glasses", strength=0.0)
     assert same.latent is not None
     torch.testing.assert_close(same.latent, man.latent)
+    torch.testing.assert_close(same.planes, man.planes)
     worn = man.edit("with glasses", strength=0.7)
     step = model.direction("with glasses")
     assert worn.latent is not None and worn.seed == man.seed
@@ -177,7 +178,7 @@ def test_a_text_decides_the_latent_and_edits(model: Model) -> None:
 
 
 def test_between_two(model: Model) -> None:
-    a, b = model.generate(seed=1, steps=10), model.generate(seed=2, steps=10)
+    a, b = model.generate(seed=1, steps=2), model.generate(seed=2, steps=2)
     torch.testing.assert_close(a.towards(b, 0.0).planes, a.planes)
     half = a.towards(b, 0.5)
     assert half.latent is not None and a.latent is not None and b.latent is not None
