@@ -80,6 +80,12 @@ class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return tensors(self.sample(index))
 
+    def held_out(self, count: int) -> dict[str, torch.Tensor] | None:
+        """The first `count` people held out from training as a batch; None where there are none."""
+        if not self.shards.keys("val"):
+            return None
+        return joined(TriplaneSamples(self.shards, "val"), count)
+
 
 def size_of(sample: record.TriplaneSample) -> int:
     return sample.triplane.nbytes + sample.portrait.nbytes + sample.rgba.nbytes
@@ -102,16 +108,13 @@ def tensors(sample: record.TriplaneSample) -> dict[str, torch.Tensor]:
     }
 
 
-def first(shards: Shards, split: str, count: int) -> dict[str, torch.Tensor] | None:
-    """The first `count` samples of a split as a batch; None where the data set has none."""
-    if not shards.keys(split):
-        return None
-    samples = TriplaneSamples(shards, split)
+def joined(samples: Any, count: int) -> dict[str, torch.Tensor]:
+    """The first `count` samples as a batch."""
     return default_collate([samples[i] for i in range(min(count, len(samples)))])
 
 
 def batches(
-    samples: TriplaneSamples,
+    samples: Any,
     *,
     batch: int,
     seed: int,
@@ -119,7 +122,7 @@ def batches(
     rank: int = 0,
     ranks: int = 1,
 ) -> Generator[dict[str, Any]]:
-    """Endless batches for one rank; `batch` counts the samples of all ranks together.
+    """Endless batches of `samples` for one rank; `batch` counts those of all ranks together.
 
     The next ones are read, decoded and put together by threads while a step runs.
     """

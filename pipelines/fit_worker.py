@@ -29,7 +29,8 @@ from pipelines import models, quality
 from pipelines.settings import FitStage
 from rodin import record
 
-META = ("seed", "attributes", "caption", "licence")  # of the views, kept with the planes
+# of the views, kept with the planes
+META = ("seed", "attributes", "caption", "captions", "licence")
 PREVIEW_VIEWS = 2
 
 

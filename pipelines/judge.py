@@ -16,11 +16,12 @@ from torch import Tensor
 from infra.manifest import Dataset
 from infra.storage import Store
 from pipelines import data, models
+from pipelines.latents import LatentSource
 from pipelines.settings import SampleStage
 from rodin import cameras, distances, metrics, perceptual, record
 from rodin import occupancy as occupancies
 from rodin.consistency import consistency
-from rodin.generate import encode_portraits, gaussian_latent, generate
+from rodin.generate import encode_portraits, generate
 from rodin.refiner import RefinerSystem, render_refined
 from rodin.render import render_image
 
@@ -75,8 +76,7 @@ class Judge:
             else None
             for name, kind in (("upsampler", device), ("refiner", "cpu"))
         )
-        latents = models.load_tensors(out.child("models/base"), "latents.safetensors")
-        self.latents = latents["latents"]
+        self.latent = LatentSource(out, stage, self.decoder)
         self.network = perceptual.load()
         self.train = [person(shards, key) for key in shards.keys("train")[:people]]
         self.held_out = [person(shards, key) for key in shards.keys("val")[:people]]
@@ -252,9 +252,6 @@ class Judge:
             "nearest_training_planes": planes,
         }
         return found, index
-
-    def latent(self, seed: int) -> Tensor:
-        return gaussian_latent(self.latents, seed, self.stage.spread)
 
 
 def _apart(found: Tensor, known: Tensor) -> tuple[float, list[int]]:

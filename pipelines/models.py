@@ -12,10 +12,18 @@ import torch
 
 from infra.canon import canonical_json, first_difference
 from infra.storage import NotFoundError, Store
-from pipelines.settings import BaseStage, RefinerStage, TrainStage, UpsamplerStage, as_dict
+from pipelines.settings import (
+    BaseStage,
+    PriorStage,
+    RefinerStage,
+    TrainStage,
+    UpsamplerStage,
+    as_dict,
+)
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.base import BaseSystem
 from rodin.diffusion.upsampler import UpsamplerSystem
+from rodin.prior import LatentPrior
 from rodin.refiner import RefinerSystem
 
 MODEL_VERSION = 1
@@ -34,6 +42,7 @@ KINDS: dict[str, type[TrainStage]] = {
     "base": BaseStage,
     "upsampler": UpsamplerStage,
     "refiner": RefinerStage,
+    "prior": PriorStage,
 }
 
 
@@ -77,14 +86,25 @@ def build(
     mean: torch.Tensor,
     std: torch.Tensor,
     decoder: TriplaneDecoder,
-) -> BaseSystem | UpsamplerSystem | RefinerSystem:
-    """The untrained system of a stage; its weights follow the stage's seed."""
+) -> BaseSystem | UpsamplerSystem | RefinerSystem | LatentPrior:
+    """The untrained system of a stage; its weights follow the stage's seed.
+
+    `mean` and `std` are of what the stage denoises: of planes, or (D,) of latents for the prior.
+    """
     torch.manual_seed(stage.seed)
+    if isinstance(stage, PriorStage):
+        return LatentPrior(stage.model, mean, std)
     if isinstance(stage, BaseStage):
         return BaseSystem(stage.model, mean, std)
     if isinstance(stage, UpsamplerStage):
         return UpsamplerSystem(stage.model, mean, std, decoder)
     return RefinerSystem(stage.model, decoder)
+
+
+def blank(stage: TrainStage, decoder: TriplaneDecoder) -> Any:
+    """The system of a stage whose statistics will come with its weights."""
+    size = stage.model.latent_dim if isinstance(stage, PriorStage) else decoder.config.channels
+    return build(stage, torch.zeros(size), torch.ones(size), decoder)
 
 
 def save_model(
@@ -143,9 +163,7 @@ def load_system(out: Store, name: str, decoder: TriplaneDecoder, device: str) ->
             f" {decoder.digest()[:12]}; use the decoder that belongs to it, or train again"
         )
     stage: TrainStage = TypeAdapter(KINDS[name]).validate_python(meta["identity"]["settings"])
-    channels = decoder.config.channels
-    # The statistics of the planes are part of the weights.
-    system = build(stage, torch.zeros(channels), torch.ones(channels), decoder)
+    system = blank(stage, decoder)
     system.load_state_dict(load_tensors(store, "model.safetensors"))
     return system.eval().to(device)
 

@@ -49,7 +49,10 @@ def bundle_of(run: Store, device: str = "cpu") -> Bundle:
         assert meta is not None
         made_from[name] = {**meta["identity"]["data"], "model": settings_hash(meta["identity"])}
     latents = models.load_tensors(run.child("models/base"), "latents.safetensors")["latents"]
-    return Bundle(decoder=decoder, latents=latents, facts={"made_from": made_from}, **parts)
+    facts: dict[str, Any] = {"made_from": made_from}
+    if meta := models.read_meta(run.child("models/prior")):
+        facts["text_encoder"] = meta["identity"]["settings"]["text"]
+    return Bundle(decoder=decoder, latents=latents, facts=facts, **parts)
 
 
 def work(args: Pack) -> None:

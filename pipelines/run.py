@@ -1,4 +1,4 @@
-"""The whole chain: render, fit, train base, upsampler and perhaps refiner, sample, report.
+"""The whole chain: render, fit, train base, upsampler, refiner and prior, sample, report.
 
 Input    nothing but the settings.
 Output   --out: views, tri-planes, models, samples and report.html; MLflow runs beside it.
@@ -16,7 +16,7 @@ from pipelines.context import one_ray, open_context
 from pipelines.options import Options, entry
 from pipelines.settings import RunSettings
 
-SECTIONS = ("render", "fit", "base", "upsampler", "refiner", "sample", "resources")
+SECTIONS = ("render", "fit", "base", "upsampler", "refiner", "prior", "sample", "resources")
 
 
 def launch(options: Options, settings: RunSettings) -> None:

@@ -27,6 +27,7 @@ from infra.manifest import Dataset, open_dataset
 from infra.storage import Store, open_store
 from pipelines import data, models, pictures, registry
 from pipelines.context import Context, open_context, ray_session, timed
+from pipelines.latents import LatentSource
 from pipelines.options import Options, entry
 from pipelines.settings import RunSettings, SampleStage, as_dict
 from pipelines.stage import worker_count
@@ -75,8 +76,7 @@ class SampleWorker:
         self.refiner = (
             models.load_system(self.out, "refiner", self.decoder, "cpu") if trained else None
         )
-        latents = models.load_tensors(self.out.child("models/base"), "latents.safetensors")
-        self.latents = latents["latents"]
+        self.source = LatentSource(self.out, stage, self.decoder)
 
     def people(self) -> Dataset:
         """People, for their portraits; a registered model comes without."""
@@ -86,17 +86,13 @@ class SampleWorker:
 
     def latent(self, name: str) -> Any:
         """The latent (D,) of an avatar."""
-        import torch
-
-        from rodin.generate import encode_portraits, gaussian_latent
+        from rodin.generate import encode_portraits
 
         if name.startswith("portrait-"):
             sample = record.decode_triplane(self.people().read(name.removeprefix("portrait-")))
             portrait = data.tensors(sample)["portrait"][None]
             return encode_portraits(self.base, portrait)[0].cpu()
-        if self.stage.latent == "none":
-            return torch.zeros_like(self.latents[0])
-        return gaussian_latent(self.latents, seed_of(name), self.stage.spread)
+        return self.source(seed_of(name))
 
     def render(self, planes: Any) -> dict[str, list[np.ndarray]]:
         """Views (S, S, 3) in [0, 1] of planes (3, C, R, R) from around the head: "views" of the

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from infra.canon import settings_hash
 from rodin.diffusion.base import BaseSettings
 from rodin.diffusion.upsampler import UpsamplerSettings
 from rodin.fit import FitSettings
 from rodin.generate import GenerateSettings
+from rodin.prior import PriorSettings
 from rodin.refiner import RefinerSettings
+from rodin.text import MINILM
 from rodin.training import TrainSettings
 
 # The rigs of `blender.light_rigs`, which this package must not import; a test compares them.
@@ -161,7 +163,32 @@ class RefinerStage:
         check_intervals(self)
 
 
-TrainStage = BaseStage | UpsamplerStage | RefinerStage
+@dataclass(frozen=True)
+class PriorStage:
+    """Latents of the base's encoder and captions to the diffusion that draws latents from texts."""
+
+    in_chain: bool = True  # trained by rodin run, and by rodin train where no --stage is named
+    seed: int = 0  # of weights, data order, noise
+    text: str = MINILM  # reads the captions: minilm, clip:MODEL:FILE; empty: the prior takes none
+    log_every: int = 3_200  # samples between two points of a curve
+    checkpoint_every: int = 32_000  # samples between two checkpoints
+    val_every: int = 32_000  # samples between two losses of held-out people; 0 = never
+    val_samples: int = 64  # held-out people that they are measured on, at most
+    sheet_every: ClassVar[int] = 0  # latents are no pictures
+    snapshot_every: int = 0  # samples between two stored averages of train.ema_widths; 0 = never
+    model: PriorSettings = field(default_factory=PriorSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        check_intervals(self)
+        if bool(self.text) != bool(self.model.text_dim):
+            raise ValueError(
+                f"text={self.text!r} with model.text_dim={self.model.text_dim}: give both, or"
+                " text '' and text_dim 0 for a prior without texts"
+            )
+
+
+TrainStage = BaseStage | UpsamplerStage | RefinerStage | PriorStage
 
 
 @dataclass(frozen=True)
@@ -171,8 +198,9 @@ class SampleStage:
     models: str = ""  # models:/rodin@champion of MLflow's registry; empty: those of the run
     count: int = 8  # avatars to generate from seeds
     first_seed: int = 0  # seed of the first one; the others follow
-    # gaussian: latents drawn from the Gaussian of the training portraits' latents; none: zero
-    latent: Literal["gaussian", "none"] = "gaussian"
+    # gaussian: latents drawn from the Gaussian of the training portraits' latents; prior: by the
+    # prior; none: zero
+    latent: Literal["gaussian", "prior", "none"] = "gaussian"
     spread: float = 0.8  # standard deviations of that Gaussian; 0 is the mean person
     portraits: int = 4  # portraits to turn into avatars as well, held-out ones first
     views: int = 5  # views of each avatar on the sheet, from around its head
@@ -217,6 +245,7 @@ class RunSettings:
     base: BaseStage = field(default_factory=BaseStage)
     upsampler: UpsamplerStage = field(default_factory=UpsamplerStage)
     refiner: RefinerStage = field(default_factory=RefinerStage)
+    prior: PriorStage = field(default_factory=PriorStage)
     sample: SampleStage = field(default_factory=SampleStage)
     resources: Resources = field(default_factory=Resources)
 

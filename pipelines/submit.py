@@ -26,6 +26,7 @@ from infra.tracking import ui_command
 from pipelines.context import CODE, code_version
 from pipelines.options import OVERRIDE, UsageError, fail, parse
 from pipelines.run import SECTIONS
+from pipelines.train import chain
 
 # Public variables that stages read; others by --env.
 PASSED = ("MLFLOW_TRACKING_URI", "RODIN_CACHE", "RODIN_CACHE_GB")
@@ -50,10 +51,11 @@ CHAIN = {
         ("train", "--stage", "upsampler"), ("upsampler", "resources"), ("fit",)
     ),
     "train-refiner": Step(("train", "--stage", "refiner"), ("refiner", "resources"), ("fit",)),
+    "train-prior": Step(("train", "--stage", "prior"), ("prior", "resources"), ("train-base",)),
     "sample": Step(
         ("sample",),
         ("sample", "resources"),
-        ("train-base", "train-upsampler", "train-refiner"),
+        ("train-base", "train-upsampler", "train-refiner", "train-prior"),
     ),
     # after sample: it writes how the run samples, and both would share one set of machines
     MEASURES: Step((MEASURES,), (), ("sample",)),
@@ -159,7 +161,7 @@ def specs_of(args: argparse.Namespace) -> dict[str, Spec]:
         run += ["--tracking", tracking]
     found = {}
     for name, step in CHAIN.items():
-        if name == "train-refiner" and not settings.refiner.in_chain:
+        if step.words[0] == "train" and step.words[-1] not in chain(settings):
             continue
         own = run if name == MEASURES else split_words(words, step.sections)
         command = ("python", "-m", f"pipelines.{step.words[0]}", *step.words[1:], *own)

@@ -1,7 +1,7 @@
 """Stage train: tri-planes -> a diffusion model.
 
 Input    OUT/triplanes (pipelines.fit); --stage base also uses the portraits, --stage upsampler and
-         --stage refiner the views and the frozen decoder.
+         --stage refiner the views and the frozen decoder, --stage prior the captions and the base.
 Output   OUT/models/STAGE: model.safetensors (EMA weights), model.json, history.jsonl, checkpoints,
          sheets/SAMPLES.png, averages/ where rodin average can make other averages of them.
 Work     one Ray Train job; ranks share the data by position, progress is counted in samples seen.
@@ -24,11 +24,11 @@ from infra.checkpoint import load_checkpoint, save_checkpoint
 from infra.lease import Lease
 from infra.manifest import Dataset, open_dataset
 from infra.storage import Store, open_store
-from pipelines import data, models, registry
+from pipelines import data, latents, models, registry
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
-from pipelines.settings import RunSettings, TrainStage, as_dict
+from pipelines.settings import PriorStage, RunSettings, TrainStage, as_dict
 from pipelines.watch import Meter, Watch
 
 MAX_RESTARTS = 3  # of a lost worker or node
@@ -47,6 +47,7 @@ class Job:
     tracking: dict[str, Any]  # arguments of Tracking
     progress: Any  # ProgressActor
     sharded: bool = False  # weights in pieces over the ranks
+    table: str = ""  # of latents in the data set, for the prior
 
 
 def train_loop(config: dict[str, Any]) -> None:
@@ -65,7 +66,6 @@ def train(job: Job) -> None:
     from ray import train as ray_train
     from ray.train import torch as ray_torch
 
-    from rodin.diffusion.statistics import measure_planes
     from rodin.training import Trainer
 
     context = ray_train.get_context()
@@ -74,10 +74,7 @@ def train(job: Job) -> None:
     torch.set_num_threads(job.threads)
     store = open_store(job.out).child(f"models/{job.name}")
     planes = open_dataset(open_store(job.out).child("triplanes"))
-    decoder = models.load_decoder(planes.store)
-    samples = data.TriplaneSamples(planes, "train")
-    mean, std = measure_planes(samples[i]["planes"] for i in range(min(len(samples), MEASURED)))
-    system = models.build(job.stage, mean, std, decoder)
+    samples, system = begun(job, planes, store)
     shard = job.sharded and ranks > 1
     wrap = ray_torch.prepare_model if ranks > 1 and not shard else None
     trainer = Trainer(
@@ -92,6 +89,21 @@ def train(job: Job) -> None:
     )
     resume(job, trainer, store)
     run(job, trainer, store, samples, rank, ranks)
+
+
+def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
+    """What a stage trains with, and its system before the first step."""
+    from rodin.diffusion.statistics import measure_planes
+    from rodin.prior import measure_latents
+
+    if isinstance(job.stage, PriorStage):
+        texts = store if job.stage.text else None
+        people = latents.LatentSamples(planes, job.table, "train", texts)
+        mean, std = measure_latents(people.latents)
+        return people, models.build(job.stage, mean, std, models.load_decoder(planes.store))
+    samples = data.TriplaneSamples(planes, "train")
+    mean, std = measure_planes(samples[i]["planes"] for i in range(min(len(samples), MEASURED)))
+    return samples, models.build(job.stage, mean, std, models.load_decoder(planes.store))
 
 
 def resume(job: Job, trainer: Any, store: Store) -> None:
@@ -150,7 +162,7 @@ def run(job: Job, trainer: Any, store: Store, samples: Any, rank: int, ranks: in
         watch.tracking.flush()
 
 
-def finish(store: Store, system: Any, samples: data.TriplaneSamples, meta: dict[str, Any]) -> None:
+def finish(store: Store, system: Any, samples: Any, meta: dict[str, Any]) -> None:
     """The weights, and for the base the latents of the training portraits; then the seal."""
     import torch
     from safetensors.torch import save
@@ -160,11 +172,11 @@ def finish(store: Store, system: Any, samples: data.TriplaneSamples, meta: dict[
         system.eval()
         device = next(system.parameters()).device
         with torch.no_grad():
-            latents = [
+            found = [
                 system.encode(samples[i]["portrait"][None].to(device))[0].cpu().float()
                 for i in range(len(samples))
             ]
-        more["latents_safetensors"] = save({"latents": torch.stack(latents)})
+        more["latents_safetensors"] = save({"latents": torch.stack(found)})
     models.save_model(store, system.state_dict(), meta, **more)
 
 
@@ -202,7 +214,10 @@ def fit(context: Context, job: Job) -> None:
 
 
 def prepare(context: Context, name: str) -> tuple[Dataset, dict[str, Any]]:
-    """The tri-planes, checked, and what will decide the model. Raises before any long work."""
+    """The tri-planes, checked, and what will decide the model. Raises before any long work.
+
+    The prior's data are made here: latents and embedded captions.
+    """
     planes = open_dataset(
         context.child("triplanes"), command=f"python -m pipelines.fit --out {context.out}"
     )
@@ -218,16 +233,41 @@ def prepare(context: Context, name: str) -> tuple[Dataset, dict[str, Any]]:
     return planes, models.identity(getattr(context.settings, name), lineage)
 
 
+def people_of(context: Context, planes: Dataset, stage: PriorStage) -> str:
+    """The latents of the run's base and, with texts, the embedded captions; the table's name."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    base = models.load_system(context.store, "base", models.load_decoder(planes.store), device)
+    wide, given = base.settings.encoder.latent_dim, stage.model.latent_dim
+    if wide != given:
+        raise models.ModelError(
+            f"prior.model.latent_dim={given}, but the base's latents have {wide} numbers; set it to"
+            " that"
+        )
+    table = latents.ensure_table(planes, base)
+    if stage.text:
+        store = context.child("models/prior")
+        latents.ensure_texts(planes, table, store, stage.text, stage.model.text_dim)
+    return table
+
+
 def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
     context = open_context(options, settings)
     stage: TrainStage = getattr(settings, name)
     store = context.child(f"models/{name}")
     total, batch = stage.train.total_samples, stage.train.batch_size
-    plan = f"train {name}: {total:,} tri-planes in batches of {batch}"
+    plan = f"train {name}: {total:,} samples in batches of {batch}"
     if options.dry_run and not context.store.exists("triplanes/dataset.json"):
         print(f"{plan}; waits for pipelines.fit")
         return
     planes, identity = prepare(context, name)
+    if isinstance(stage, PriorStage):
+        base = models.read_meta(context.child("models/base"))
+        if base is None and options.dry_run:
+            print(f"{plan}; waits for pipelines.train --stage base")
+            return
+        identity["data"]["base"] = settings_hash(base["identity"]) if base else ""
     meta = models.read_meta(store)
     if meta:
         models.check_identity(store, meta["identity"], identity)
@@ -242,6 +282,7 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
         )
         context.write_json(f"models/{name}/mlflow.json", {"run": tracking.run_id})
         tracking.log_dataset("triplanes", planes.digest, planes.store.uri)
+        table = people_of(context, planes, stage) if isinstance(stage, PriorStage) else ""
         job = Job(
             out=context.out,
             name=name,
@@ -251,19 +292,21 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
             tracking=tracking.arguments(),
             progress=None,
             sharded=context.settings.resources.train_sharded,
+            table=table,
         )
         with ray_session(context):
             fit(context, job)
         tracking.log_artifact(store.read("model.json"), "model.json")
         registry.announce(registry.register_part, context.store, name, tracking)
     rate = total / seconds[0]
-    did = f"{total:,} tri-planes, {rate:.1f} a second"
+    did = f"{total:,} samples, {rate:.1f} a second"
     context.note(f"train {name}", seconds[0], did=did, model=settings_hash(identity))
 
 
 def chain(settings: RunSettings) -> tuple[str, ...]:
     """The models of a whole run, in the order in which they are trained."""
-    return tuple(models.KINDS) if settings.refiner.in_chain else models.NEEDED
+    wanted = {name: getattr(settings, name).in_chain for name in ("refiner", "prior")}
+    return tuple(name for name in models.KINDS if wanted.get(name, True))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -287,8 +330,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             launch_stage(name, options, settings)
 
     text = (
-        f"{__doc__}\n--stage base|upsampler|refiner picks one; without it they are trained in turn,"
-        " the refiner where refiner.in_chain says so."
+        f"{__doc__}\n--stage {'|'.join(models.KINDS)} picks one; without it they are trained in"
+        " turn, refiner and prior where their in_chain says so."
     )
     entry("train", text, (*(only or models.KINDS), "resources"), launch, words)
 

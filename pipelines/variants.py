@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from pipelines.settings import (
     BaseStage,
     FitStage,
+    PriorStage,
     RenderStage,
     RunSettings,
     SampleStage,
@@ -29,6 +30,7 @@ from rodin.fit import FitSettings
 from rodin.generate import GenerateSettings
 from rodin.nn.encoder import EncoderSettings
 from rodin.nn.unet import UNetSettings
+from rodin.prior import PriorSettings
 from rodin.training import TrainSettings
 
 T = TypeVar("T")
@@ -121,6 +123,7 @@ ABLATION = RunSettings(
             ema_halflife=160.0,
         ),
     ),
+    prior=PriorStage(in_chain=False, model=PriorSettings(latent_dim=64)),
     sample=SampleStage(
         count=16,
         portraits=8,

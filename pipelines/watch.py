@@ -10,7 +10,7 @@ from typing import Any
 
 from infra.storage import Store
 from infra.tracking import Tracking, TrackingError
-from pipelines import data, models
+from pipelines import data, latents, models
 from pipelines.settings import TrainStage
 
 SECTIONS = {
@@ -65,17 +65,13 @@ class Watch:
         self,
         store: Store,
         stage: TrainStage,
-        samples: data.TriplaneSamples,
+        samples: data.TriplaneSamples | latents.LatentSamples,
         tracking: Mapping[str, Any],
         seen: int,
     ) -> None:
         """`tracking`: arguments of Tracking; `seen`: the samples that training goes on from."""
         self.store, self.seed = store, stage.seed
-        self.held_out = data.first(samples.shards, "val", stage.val_samples)
-        self.shown = self.held_out
-        if self.shown is None:
-            self.shown = data.first(samples.shards, "train", stage.val_samples)
-        self.decoder = models.load_decoder(samples.shards.store)
+        self.samples, self.held_out = samples, samples.held_out(stage.val_samples)
         old = store.read("history.jsonl").splitlines() if store.exists("history.jsonl") else []
         rows = [json.loads(line) for line in old if line]
         # What came after the checkpoint is computed again, to the same numbers.
@@ -104,9 +100,11 @@ class Watch:
         """The sample sheet, in the run and in MLflow; where that is away training goes on."""
         from pipelines import sheets
 
-        assert self.shown is not None
+        people = self.held_out
+        if people is None:
+            people = data.joined(self.samples, sheets.PEOPLE)
         name = f"sheets/{seen:012d}.png"
-        picture = sheets.draw(system, self.shown, self.decoder)
+        picture = sheets.draw(system, people, models.load_decoder(self.samples.shards.store))
         self.store.write(name, picture)
         try:
             self.tracking.log_artifact(picture, name)

@@ -26,6 +26,7 @@ from rodin.diffusion.sampling import SamplerSettings
 from rodin.generate import GenerateSettings, encode_portraits, gaussian_latent, generate
 from rodin.nn.encoder import over_white
 from rodin.portrait import prepare_portrait
+from rodin.prior import PRIOR_SAMPLER
 from rodin.text import TextEncoder, TextError, open_encoder
 
 MAX_AVATARS = 64  # of one call
@@ -136,7 +137,7 @@ class Model:
             )
         said = None if text is None else self.texts([text])[0]
         assert prior is not None  # `texts` has refused
-        how = SamplerSettings(method="dpm2m", steps=25, guidance=1.0 if text is None else guidance)
+        how = replace(PRIOR_SAMPLER, guidance=1.0 if text is None else guidance)
         return torch.cat([prior.draw([seed], said, how) for seed in seeds])
 
     def latent_of(self, portrait: Any) -> Tensor:

@@ -22,6 +22,7 @@ from rodin.diffusion.targets import WeightSettings
 from rodin.nn.unet import sinusoid
 
 _TIME_CHANNELS = 64
+PRIOR_SAMPLER = SamplerSettings(method="dpm2m", steps=25)  # enough for a vector
 
 
 @dataclass(frozen=True)

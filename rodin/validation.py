@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rodin.diffusion.base import BaseSystem
 from rodin.diffusion.upsampler import UpsamplerSystem
+from rodin.prior import LatentPrior
 from rodin.training import step_generator
 
 LEVELS = 4  # equal parts of the times [0, 1], each measured at its middle
@@ -27,7 +28,7 @@ def losses_by_noise(
     batch = {name: value.to(device) for name, value in batch.items()}
     count = len(next(iter(batch.values())))
     system.eval()
-    if not isinstance(system, (BaseSystem, UpsamplerSystem)):
+    if not isinstance(system, (BaseSystem, UpsamplerSystem, LatentPrior)):
         return {"val_loss": float(system(batch, step_generator(seed, 0))["loss"])}
     found = {}
     for level in range(LEVELS):

@@ -159,11 +159,13 @@ def test_each_stage_of_a_chain_gets_its_own_settings() -> None:
     assert Spec("fit", specs["fit"].words, {}).mark == specs["fit"].mark
 
 
-def test_a_chain_has_the_refiner_where_the_settings_say_so() -> None:
+def test_a_chain_has_what_the_settings_say() -> None:
     words = ["chain", "--preset", "tiny", "--out", "s3://b/x", "--tracking", "http://m:5000"]
-    for flag, there in (("--refiner.in-chain", True), ("--refiner.no-in-chain", False)):
-        specs = submit.specs_of(submit.parser().parse_args([*words, flag]))
+    for flag, there in (("in-chain", True), ("no-in-chain", False)):
+        flags = [f"--refiner.{flag}", f"--prior.{flag}"]
+        specs = submit.specs_of(submit.parser().parse_args([*words, *flags]))
         assert ("train-refiner" in specs) is there
+        assert ("train-prior" in specs) is there
         assert specs["evaluate"].words[-2:] == ("--tracking", "http://m:5000")
     specs = submit.specs_of(submit.parser().parse_args([*words, "--refiner.in-chain"]))
     assert specs["train-refiner"].words[3:5] == ("--stage", "refiner")
@@ -192,7 +194,7 @@ def test_a_chain_waits_and_stops_where_it_must() -> None:
     codes = asyncio.run(submit.run_chain(after, launcher("train-base")))
     assert codes == {
         "render": 0, "fit": 0, "train-base": 3, "train-upsampler": 0, "train-refiner": 0,
-        "sample": None, "evaluate": None, "report": None,
+        "train-prior": None, "sample": None, "evaluate": None, "report": None,
     }  # fmt: skip
     assert "+sample" not in events
 

@@ -23,7 +23,7 @@ from rodin import record, truth
 ROOT = Path(__file__).parents[2]
 SCRIPT_LIMIT = 1200  # seconds
 pytestmark = pytest.mark.timeout(2 * SCRIPT_LIMIT)
-MODELS = ("base", "upsampler", "refiner")
+MODELS = ("base", "upsampler", "refiner", "prior")
 
 
 def command(stage: str, out: Path, assets: Path, *words: str) -> list[str]:

@@ -24,6 +24,11 @@ SIZE = 32
 TRAIN, VAL = [f"{i:09d}" for i in range(4)], ["000000009"]
 
 
+def captions(key: str) -> list[str]:
+    who = "man with a beard" if int(key) % 2 else "woman with curly hair"
+    return [f"A portrait of a {who}.", f"young {who}"]
+
+
 def head(key: str, decoder: TriplaneDecoder) -> dict[str, bytes]:
     """Views of a head, and planes that are of the right shape alone."""
     views = scenes.views(seed=int(key), count=4, size=SIZE, samples=1)
@@ -33,7 +38,7 @@ def head(key: str, decoder: TriplaneDecoder) -> dict[str, bytes]:
     return record.encode(
         record.TriplaneSample(
             key,
-            {},
+            {"captions": captions(key)},
             planes.half().numpy(),
             views.rgba[0],
             views.rgba,
@@ -44,7 +49,7 @@ def head(key: str, decoder: TriplaneDecoder) -> dict[str, bytes]:
 
 
 def make(folder: Path) -> Path:
-    """A run in `folder`: tri-planes, and base, upsampler and refiner as before training."""
+    """A run in `folder`: tri-planes, and models as before training."""
     store = open_store(str(folder))
     planes = store.child("triplanes")
     decoder = TriplaneDecoder(dataclasses.replace(TINY.fit.engine.decoder, density_bias=-1.0))
@@ -57,10 +62,9 @@ def make(folder: Path) -> Path:
         commit_unit(planes, unit, members, settings={})
     lineage = {"decoder": decoder.digest()}
     finalize(planes, dataset="triplanes", units=units, settings={}, lineage=lineage)
-    channels = decoder.config.channels
     for name in models.KINDS:
         stage = getattr(TINY, name)
-        system = models.build(stage, torch.zeros(channels), torch.ones(channels), decoder)
+        system = models.blank(stage, decoder)
         identity = models.identity(stage, {"dataset": "", "decoder": decoder.digest()})
         more = {}
         if name == "base":

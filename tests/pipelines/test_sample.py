@@ -14,7 +14,7 @@ from pipelines import pictures, report, sample, train
 from pipelines.context import Context, open_context
 from pipelines.options import Options
 from pipelines.presets import TINY
-from pipelines.settings import RefinerStage
+from pipelines.settings import PriorStage, RefinerStage
 from tests.pipelines import small_run
 
 KEYS = ("seed-000000", f"portrait-{small_run.VAL[0]}")
@@ -88,7 +88,9 @@ def test_a_size_that_the_refiner_cannot_make_is_refused(run: Path) -> None:
         sample.launch(options, settings)
 
 
-def test_a_preset_says_whether_the_refiner_is_trained() -> None:
-    assert train.chain(TINY) == ("base", "upsampler", "refiner")
+def test_a_preset_says_what_is_trained() -> None:
+    assert train.chain(TINY) == ("base", "upsampler", "refiner", "prior")
     off = dataclasses.replace(TINY, refiner=RefinerStage())
+    assert train.chain(off) == ("base", "upsampler", "prior")
+    off = dataclasses.replace(off, prior=PriorStage(in_chain=False))
     assert train.chain(off) == ("base", "upsampler")

@@ -1,0 +1,178 @@
+"""People as the prior sees them: a latent of their portrait, and what their captions say.
+
+The latents stand beside the shards in `triplanes/latents/ENCODER.parquet`, named after the digest
+of the encoder that made them: columns key, split, latent (D,) and captions. What the captions mean
+to a text encoder stands with the prior, in `models/prior/texts.safetensors`.
+
+Legend: N people, D latent, K captions of one person, E text embedding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from infra.manifest import Dataset as Shards
+from infra.plan import SPLITS
+from infra.storage import NotFoundError, Store
+from pipelines import data, models
+from pipelines.settings import SampleStage
+from rodin import record
+from rodin.decoder import TriplaneDecoder
+from rodin.diffusion.base import BaseSystem
+from rodin.generate import encode_portraits, gaussian_latent
+from rodin.prior import PRIOR_SAMPLER, LatentPrior
+from rodin.text import open_encoder
+
+TEXTS = "texts.safetensors"
+_BATCH = 256  # captions embedded at a time
+
+
+def encoder_digest(base: BaseSystem) -> str:
+    """16 hex digits of the weights that turn portraits into latents."""
+    found = hashlib.sha256()
+    for name, value in sorted(base.encoder.state_dict().items()):
+        found.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def table_name(encoder: str) -> str:
+    return f"latents/{encoder}.parquet"
+
+
+def ensure_table(planes: Shards, base: BaseSystem) -> str:
+    """Writes the table of this encoder where the data set has none; its name in the data set."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = table_name(encoder_digest(base))
+    if planes.store.exists(name) and _keys(planes) == read_table(planes.store, name)["key"]:
+        return name
+    rows: dict[str, list[Any]] = {"key": [], "split": [], "latent": [], "captions": []}
+    for split in SPLITS:
+        for row in tqdm(list(planes.rows(split)), f"latents of {split}", unit="person"):
+            sample = record.decode_triplane(planes.read_row(row))
+            portrait = data.image(sample.portrait)[None]
+            rows["key"].append(sample.key)
+            rows["split"].append(split)
+            rows["latent"].append(encode_portraits(base, portrait)[0].cpu().numpy())
+            rows["captions"].append(captions_of(sample.meta))
+    stream = io.BytesIO()
+    pq.write_table(pa.table(rows), stream, compression="zstd", store_schema=False)
+    planes.store.write(name, stream.getvalue())
+    return name
+
+
+def captions_of(meta: dict[str, Any]) -> list[str]:
+    """The captions of a sample; older data sets have one."""
+    found = meta.get("captions") or [meta.get("caption", "")]
+    return [text for text in found if text]
+
+
+def _keys(planes: Shards) -> list[str]:
+    return [str(row["key"]) for split in SPLITS for row in planes.rows(split)]
+
+
+def read_table(store: Store, name: str) -> dict[str, list[Any]]:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(io.BytesIO(store.read(name))).to_pydict()
+
+
+def ensure_texts(planes: Shards, table: str, store: Store, encoder: str, dim: int) -> None:
+    """Embeds all captions once, as (N, K, E) in half precision, in the table's order.
+
+    People with fewer captions than others have theirs repeated. ModelError without captions, or
+    for an encoder of another size than `dim`.
+    """
+    from safetensors.torch import save
+
+    captions = read_table(planes.store, table)["captions"]
+    most = max(map(len, captions), default=0)
+    if not all(captions):
+        raise models.ModelError(
+            f"{planes.store.uri}: some people have no captions; train without texts:"
+            " --prior.text '' --prior.model.text-dim 0"
+        )
+    embed = open_encoder(encoder)
+    if embed.dim != dim:
+        raise models.ModelError(
+            f"prior.model.text_dim={dim}, but {encoder} gives {embed.dim} numbers; set it to that"
+        )
+    said = [row[i % len(row)] for row in captions for i in range(most)]
+    digest = hashlib.sha256("\n".join([encoder, *said]).encode()).hexdigest()
+    if _digest_of(store) == digest:
+        return
+    starts = tqdm(range(0, len(said), _BATCH), "captions", unit=f"{_BATCH} texts", file=sys.stderr)
+    found = torch.cat([embed(said[i : i + _BATCH]) for i in starts]).half()
+    texts = found.reshape(len(captions), most, dim)
+    store.write(TEXTS, save({"texts": texts}, metadata={"digest": digest}))
+
+
+def _digest_of(store: Store) -> str:
+    """What the stored embeddings were made of; empty where there are none."""
+    import json
+
+    try:
+        head = store.read(TEXTS)
+    except NotFoundError:
+        return ""
+    size = int.from_bytes(head[:8], "little")
+    return str(json.loads(head[8 : 8 + size]).get("__metadata__", {}).get("digest", ""))
+
+
+class LatentSource:
+    """Latents of new avatars, as `sample.latent` says."""
+
+    def __init__(self, out: Store, stage: SampleStage, decoder: TriplaneDecoder) -> None:
+        """Reads what the run's models have; ModelError where a wanted prior is not trained."""
+        self.stage = stage
+        found = models.load_tensors(out.child("models/base"), "latents.safetensors")
+        self.latents = found["latents"]
+        self.prior: LatentPrior | None = None
+        if stage.latent == "prior":
+            self.prior = models.load_system(out, "prior", decoder, "cpu")
+
+    def __call__(self, seed: int) -> Tensor:
+        """The latent (D,) of a seed."""
+        if self.stage.latent == "none":
+            return torch.zeros_like(self.latents[0])
+        if self.prior is not None:
+            return self.prior.draw([seed], None, PRIOR_SAMPLER)[0]
+        return gaussian_latent(self.latents, seed, self.stage.spread)
+
+
+class LatentSamples(Dataset[dict[str, Tensor]]):
+    """Latents (D,) of a split and, with texts, the embeddings (K, E) of their captions."""
+
+    def __init__(self, planes: Shards, table: str, split: str, store: Store | None) -> None:
+        """`store` has the embeddings; None for none."""
+        self.shards, self.table, self.store = planes, table, store
+        rows = read_table(planes.store, table)
+        chosen = [i for i, of in enumerate(rows["split"]) if of == split]
+        self.latents = torch.from_numpy(
+            np.array([rows["latent"][i] for i in chosen], np.float32).reshape(len(chosen), -1)
+        )
+        self.texts: Tensor | None = None
+        if store is not None:
+            self.texts = models.load_tensors(store, TEXTS)["texts"][chosen]
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        found = {"latent": self.latents[index]}
+        return found if self.texts is None else found | {"text": self.texts[index].float()}
+
+    def held_out(self, count: int) -> dict[str, Tensor] | None:
+        """The first `count` people held out from training as a batch; None where there are none."""
+        people = LatentSamples(self.shards, self.table, "val", self.store)
+        return data.joined(people, count) if len(people) else None

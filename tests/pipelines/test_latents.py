@@ -1,0 +1,151 @@
+"""The prior's data and its training: latents beside the shards, captions, a run that makes both."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from infra.manifest import Dataset, open_dataset
+from infra.storage import open_store
+from pipelines import latents, models, pack, train
+from pipelines.options import Options
+from pipelines.presets import PRESETS, TINY
+from pipelines.settings import PriorStage
+from rodin.generate import encode_portraits
+from rodin.model import Model
+from rodin.prior import LatentPrior
+from rodin.text import open_encoder
+from rodin.training import Trainer
+from tests.pipelines import small_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return small_run.make(tmp_path / "run")
+
+
+def shards(run: Path) -> Dataset:
+    return open_dataset(open_store(str(run)).child("triplanes"))
+
+
+def trained(run: Path, stage: PriorStage) -> Path:
+    """Trains the prior in this process as `rodin train` does on Ray."""
+    settings = dataclasses.replace(TINY, prior=stage)
+    options = Options(preset="tiny", out=str(run), tracking="none")
+    context = train.open_context(options, settings)
+    planes, identity = train.prepare(context, "prior")
+    table = train.people_of(context, planes, stage)
+    tracking = {"uri": "none", "experiment": "", "run_name": ""}
+    job = train.Job(str(run), "prior", stage, identity, 1, tracking, None, table=table)
+    store = context.child("models/prior")
+    people, system = train.begun(job, planes, store)
+    trainer = Trainer(system, stage.train, seed=stage.seed)
+    train.run(job, trainer, store, people, 0, 1)
+    return run / "models/prior"
+
+
+def test_latents_stand_beside_the_shards(run: Path) -> None:
+    planes = shards(run)
+    decoder = models.load_decoder(planes.store)
+    base = models.load_system(open_store(str(run)), "base", decoder, "cpu")
+    name = latents.ensure_table(planes, base)
+    rows = latents.read_table(planes.store, name)
+    assert rows["key"] == small_run.TRAIN + small_run.VAL
+    assert rows["captions"][1] == small_run.captions(small_run.TRAIN[1])
+    people = latents.LatentSamples(planes, name, "val", None)
+    sample = train.data.TriplaneSamples(planes, "val")[0]
+    torch.testing.assert_close(
+        people[0]["latent"], encode_portraits(base, sample["portrait"][None])[0]
+    )
+    # Made once; another encoder gets another table, a damaged or older one is made again.
+    before = (run / "triplanes" / name).stat().st_mtime_ns
+    assert latents.ensure_table(planes, base) == name
+    assert (run / "triplanes" / name).stat().st_mtime_ns == before
+    with torch.no_grad():
+        next(base.encoder.parameters()).add_(1)
+    other = latents.ensure_table(planes, base)
+    assert other != name
+    assert latents.read_table(planes.store, other)["latent"] != rows["latent"]
+
+
+def test_a_prior_is_trained_packed_and_read(run: Path) -> None:
+    folder = trained(run, TINY.prior)
+    curve = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [row["samples"] for row in curve] == [32, 64]
+    assert {"loss", "val_loss", "val_loss_t12"} <= set(curve[-1])
+    decoder = models.load_decoder(shards(run).store)
+    prior = models.load_system(open_store(str(run)), "prior", decoder, "cpu")
+    assert isinstance(prior, LatentPrior)
+    people = latents.LatentSamples(
+        shards(run), next((run / "triplanes/latents").iterdir()).relative_to(run / "triplanes")
+        .as_posix(), "train", open_store(str(folder)),
+    )  # fmt: skip
+    torch.testing.assert_close(prior.mean, people.latents.mean(0))
+    said = open_encoder("minilm")(small_run.captions(small_run.TRAIN[1]))
+    torch.testing.assert_close(people[1]["text"], said, atol=1e-3, rtol=0)
+    bundle = pack.bundle_of(open_store(str(run)))
+    model = Model(bundle)
+    woman, man = (model.draw_latents([3], f"a {who}")[0] for who in ("woman", "man"))
+    assert woman.shape == (16,) and not torch.equal(woman, man)
+
+
+def test_sampling_draws_from_the_prior_where_told(run: Path) -> None:
+    store, decoder = open_store(str(run)), models.load_decoder(shards(run).store)
+    drawn = {}
+    for kind in ("gaussian", "prior", "none"):
+        stage = dataclasses.replace(TINY.sample, latent=kind)
+        drawn[kind] = latents.LatentSource(store, stage, decoder)(3)
+    assert not drawn["none"].any()
+    assert not torch.equal(drawn["prior"], drawn["gaussian"])
+    prior = models.load_system(store, "prior", decoder, "cpu")
+    assert torch.equal(drawn["prior"], prior.draw([3], None, latents.PRIOR_SAMPLER)[0])
+    (run / "models/prior/model.json").unlink()
+    with pytest.raises(models.ModelError, match=r"no trained prior; run .*--stage prior"):
+        latents.LatentSource(store, dataclasses.replace(TINY.sample, latent="prior"), decoder)
+
+
+def sized(**change: int) -> PriorStage:
+    return dataclasses.replace(TINY.prior, model=dataclasses.replace(TINY.prior.model, **change))
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        (lambda: sized(latent_dim=12), "latent_dim=12, but the base's latents have 16"),
+        (lambda: sized(text_dim=100), "text_dim=100, but minilm gives 384"),
+        (lambda: sized(text_dim=0), "text='minilm' with model.text_dim=0"),
+    ],
+)
+def test_sizes_that_do_not_fit(run: Path, stage: Callable[[], PriorStage], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        trained(run, stage())
+
+
+def test_people_without_captions_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latents, "captions_of", lambda meta: [])
+    with pytest.raises(models.ModelError, match=r"no captions; train without texts: --prior.text"):
+        trained(run, TINY.prior)
+    free = dataclasses.replace(sized_free(), train=TINY.prior.train)
+    assert (trained(run, free) / "model.json").exists()
+
+
+def sized_free() -> PriorStage:
+    model = dataclasses.replace(TINY.prior.model, text_dim=0)
+    return dataclasses.replace(TINY.prior, text="", model=model)
+
+
+def test_older_data_have_one_caption() -> None:
+    assert latents.captions_of({"caption": "a"}) == ["a"]
+    assert latents.captions_of({"caption": "a", "captions": ["b", "c"]}) == ["b", "c"]
+    assert latents.captions_of({}) == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_fit_their_priors(name: str) -> None:
+    settings = PRESETS[name]
+    assert settings.prior.model.latent_dim == settings.base.model.encoder.latent_dim
