@@ -18,6 +18,7 @@ STAGES = {
     "ablate": "what each part of the method brings: variants trained, judged, compared",
     "pack": "a run's models without its data -> one folder that rodin generate reads",
     "generate": "avatars from seeds, a text or a portrait -> pictures, mesh, film, tri-plane",
+    "view": "a page to turn, make, change and save avatars, in the browser",
     "register": "a run's models -> MLflow's registry (models:/rodin@champion)",
     "report": "a run -> one self-contained report.html",
     "submit": "a stage, or the chain, as jobs of a Ray cluster (--address http://host:8265)",

@@ -1,0 +1,78 @@
+"""Pictures for the viewer: what a browser's camera sees of an avatar, coarse first.
+
+Legend: H x W pixels, N rays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rodin import cameras
+from rodin.avatar import Avatar
+from rodin.conventions import DEFAULT_FOV_DEGREES
+from rodin.render import box_span, render
+
+MAX_ASPECT = 3.0  # width / height of a picture, and its inverse; a window beyond is stretched
+_CHUNK = 8192  # rays between two looks at `stop`
+
+
+@dataclass(frozen=True)
+class Level:
+    """How finely a picture is drawn."""
+
+    height: int  # px; the width follows the window
+    samples: int  # along a ray
+
+
+# Drawn while the camera moves, then two at rest. The last is about what a tri-plane resolves.
+LEVELS = (Level(128, 40), Level(256, 80), Level(384, 128))
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Where a browser looks from."""
+
+    camera_to_world: Tensor  # (4, 4), OpenCV, avatar frame
+    aspect: float = 1.0  # width / height of its canvas
+    fov: float = DEFAULT_FOV_DEGREES  # degrees, over the height
+
+
+def camera_of(wxyz: Sequence[float] | np.ndarray, position: Sequence[float] | np.ndarray) -> Tensor:
+    """Camera-to-world (4, 4) float32 of viser's camera: a unit quaternion (w, x, y, z), a place.
+
+    viser's cameras are OpenCV's, as ours; with +y up its world is the avatar frame.
+    """
+    from viser import transforms
+
+    matrix = torch.eye(4)
+    matrix[:3, :3] = torch.from_numpy(transforms.SO3(np.asarray(wxyz, np.float64)).as_matrix())
+    matrix[:3, 3] = torch.as_tensor(np.asarray(position, np.float64))
+    return matrix
+
+
+@torch.no_grad()
+def draw(
+    avatar: Avatar, view: View, level: Level, stop: Callable[[], bool] = lambda: False
+) -> np.ndarray | None:
+    """Picture (H, W, 3) uint8 over white; None when `stop()` said so between two parts of it."""
+    height = level.height
+    width = round(height * min(max(view.aspect, 1 / MAX_ASPECT), MAX_ASPECT))
+    lens = cameras.intrinsics_from_fov(width, height, view.fov)
+    origins, directions = cameras.rays(view.camera_to_world, lens, height, width)
+    origins, directions = origins.reshape(-1, 3), directions.reshape(-1, 3)
+    near, far = box_span(origins, directions)
+    rgb = torch.ones(height * width, 3)
+    for rays in (far > near).nonzero()[:, 0].split(_CHUNK):
+        if stop():
+            return None
+        part = render(
+            avatar.planes[None], avatar.decoder, origins[None, rays], directions[None, rays],
+            samples=level.samples, occupancy=avatar.occupancy[None],
+        )  # fmt: skip
+        rgb[rays] = part.rgb[0]
+    return (rgb.clamp(0, 1) * 255).round().byte().view(height, width, 3).numpy()
