@@ -138,7 +138,7 @@ def test_a_second_run_has_nothing_to_do(finished: Path, asset_cache: Path) -> No
     files = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
     done = launch("run", finished, asset_cache)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("nothing to do") == 7
+    assert done.stdout.count("nothing to do") == 8
     assert files == {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
 
 

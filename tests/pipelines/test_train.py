@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +34,18 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def kill_at(trainer: Trainer, count: int) -> None:
+    """This process kills itself, as kill -9 does, before the trainer's step number `count`."""
+    step = trainer.step
+
+    def until(batch: Any) -> dict[str, float]:
+        if trainer.step_count == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(batch)
+
+    trainer.step = until  # type: ignore[method-assign]
+
+
 def trained(
     planes: Path,
     out: Path,
@@ -38,9 +53,11 @@ def trained(
     samples: int = 16,
     *,
     stage: Any = None,
+    killed_at: int = 0,
     **more: Any,
 ) -> Path:
     """Trains a stage, by default the preset's, in `out`; returns the folder of its model."""
+    torch.set_num_threads(1)
     stage = stage or getattr(TINY, name)
     stage = dataclasses.replace(
         stage, train=dataclasses.replace(stage.train, total_samples=samples), **more
@@ -56,6 +73,8 @@ def trained(
     job = train.Job(str(out), name, stage, identity, 1, tracking, None)
     store = open_store(str(out)).child(f"models/{name}")
     train.resume(job, trainer, store)
+    if killed_at:
+        kill_at(trainer, killed_at)
     train.run(job, trainer, store, seen, 0, 1)
     return out / "models" / name
 
@@ -89,6 +108,33 @@ def test_sheets_change_nothing_and_can_be_compared(
     for tile in range(across):
         here = np.s_[:side, tile * side : (tile + 1) * side]
         assert np.array_equal(first[here], last[here]) == (tile in same), tile
+
+
+def test_killed_half_way_it_ends_as_undisturbed(planes: Path, tmp_path: Path) -> None:
+    """40 steps; and 20, 10 that are lost with kill -9, and from the checkpoint 20 again."""
+    how: dict[str, Any] = {
+        "log_every": 5, "checkpoint_every": 20, "val_every": 20, "sheet_every": 0,
+        "snapshot_every": 0,
+    }  # fmt: skip
+    one = dataclasses.replace(TINY.base.train, batch_size=1, warmup_samples=2, ema_widths=())
+    how["stage"] = dataclasses.replace(TINY.base, train=one, snapshot_every=0)
+    straight = trained(planes, tmp_path / "straight", "base", 40, **how)
+    killed = multiprocessing.get_context("spawn").Process(
+        target=trained, args=(planes, tmp_path / "killed", "base", 40),
+        kwargs={**how, "killed_at": 30},
+    )  # fmt: skip
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    model = tmp_path / "killed/models/base"
+    assert [row["samples"] for row in curve(model)][-1] == 20
+    assert not (model / "model.json").exists()
+    assert trained(planes, tmp_path / "killed", "base", 40, **how) == model
+    assert curve(model) == curve(straight)
+    expected, found = (load_file(each / "model.safetensors") for each in (straight, model))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-6, rtol=0)
 
 
 def test_averages_put_together_equal_tracked_ones(planes: Path, tmp_path: Path) -> None:
