@@ -59,8 +59,7 @@ def render(
             f"rays are {tuple(origins.shape)} and {tuple(directions.shape)} for {len(planes)} tri-"
             "planes; pass origins and directions (B, N, 3)"
         )
-    if samples < 1:
-        raise ValueError(f"samples is {samples}; take at least 1 along a ray")
+    _check_samples(samples)
     with torch.no_grad():
         near, far = box_span(origins, directions)
         step = (far - near) / samples
@@ -78,6 +77,11 @@ def render(
     return composite(
         planes, decoder, origins, directions, distance, delta, used, background=background
     )
+
+
+def _check_samples(samples: int) -> None:
+    if samples < 1:
+        raise ValueError(f"samples is {samples}; take at least 1 along a ray")
 
 
 def composite(
@@ -164,26 +168,46 @@ def render_image(
     samples: int = 96,
     background: float = 1.0,
     occupancy: Tensor | None = None,
-    chunk: int = 4096,
+    chunk: int = 16384,
 ) -> RenderOutput:
     """Render one camera's image of planes (3, C, H, W), without gradients.
 
     camera_to_world (4, 4), intrinsics (3, 3). `occupancy` (G, G, G) is made from the density when
     None; pass `occupancy.from_density(...)` when rendering many views. Returns rgb (H, W, 3), alpha
-    (H, W) and depth (H, W) along camera z, 0 where alpha is under 1/2.
+    (H, W) and depth (H, W) along camera z, 0 where alpha is under 1/2. What `march.UNSEEN` hides is
+    left out; otherwise as `render`.
     """
-    planes = planes[None]
+    from rodin.march import march, stretch
+
+    _check_samples(samples)
     if occupancy is None:
-        occupancy = occupancies.from_density(planes, decoder)[0]
-    camera_to_world = camera_to_world.to(planes)
-    origins, directions = cameras.rays(camera_to_world, intrinsics.to(planes), height, width)
-    origins, directions = origins.reshape(1, -1, 3), directions.reshape(1, -1, 3)
+        occupancy = occupancies.from_density(planes[None], decoder)[0]
+    camera_to_world, intrinsics = camera_to_world.to(planes), intrinsics.to(planes)
+    origins, directions = (
+        rays.reshape(-1, 3) for rays in cameras.rays(camera_to_world, intrinsics, height, width)
+    )
+    start, end = box_span(origins, directions)
+    step = (end - start) / samples
+    along = directions @ camera_to_world[:3, 2]  # depth that a unit of distance brings
+    first, last = (
+        ((depth.flatten() / along - start) / step.clamp_min(1e-9)).clamp(-1, samples).floor().long()
+        for depth in stretch(occupancy, camera_to_world, intrinsics, height, width)
+    )
+    last = (last + 1).clamp_max(samples).where(step > 0, 0)
+    look = triplane.reader(planes)
     parts = [
-        render(planes, decoder, o, d, samples=samples, occupancy=occupancy[None],
-               background=background)
-        for o, d in zip(origins.split(chunk, 1), directions.split(chunk, 1), strict=True)
-    ]  # fmt: skip
-    rgb = torch.cat([part.rgb for part in parts], 1).view(height, width, 3)
-    alpha = torch.cat([part.alpha for part in parts], 1).view(height, width)
-    depth = torch.cat([part.depth for part in parts], 1) * (directions @ camera_to_world[:3, 2])
+        march(look, decoder, *rays, occupancy)
+        for rays in zip(
+            *(
+                value.split(chunk)
+                for value in (origins, directions, step, start, first.clamp_min(0), last)
+            ),
+            strict=True,
+        )
+    ]
+    rgb, passed, depth = (torch.cat(part) for part in zip(*parts, strict=True))
+    alpha = 1 - passed
+    rgb = (rgb + background * passed[:, None]).view(height, width, 3)
+    depth = depth / alpha.clamp_min(1e-6) * along
+    alpha = alpha.view(height, width)
     return RenderOutput(rgb, alpha, depth.view(height, width).where(alpha >= 0.5, 0))

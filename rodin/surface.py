@@ -58,41 +58,54 @@ def extract(
     from scipy import ndimage
     from skimage import measure
 
-    density = _density(planes, decoder, size, sigma)
-    if density.max() < sigma:
+    density, corner = _density(planes, decoder, size, sigma)
+    if not density.size or density.max() < sigma:
         raise SurfaceError(
-            f"no voxel reaches density {sigma} (largest: {density.max():.3g}); pass a lower sigma"
+            f"no voxel reaches density {sigma} (largest: {density.max(initial=0):.3g});"
+            " pass a lower sigma"
         )
     # Opacity over a length in which the surface's own density hides half.
-    value = 1 - np.exp2(-density / sigma)
+    value = 1 - np.exp2(-density / np.float32(sigma))
     solid = _filled(value >= 0.5)
     labels, count = ndimage.label(solid)
     voxels = np.bincount(labels.ravel(), minlength=count + 1)
     small = voxels < keep * voxels[1:].sum()
     small[0] = False
-    hidden = solid & (value < 0.5)
-    value = np.where(small[labels], 0, np.where(hidden, 1, value))
+    value[solid & (value < 0.5)] = 1  # hidden
+    value[small[labels]] = 0
     # A border of empty voxels closes the surface where it leaves the box.
-    value = ndimage.gaussian_filter(np.pad(value, 2).astype(np.float32), _BLUR)
+    value = ndimage.gaussian_filter(np.pad(value, 2), _BLUR)
     vertices, faces, _, _ = measure.marching_cubes(value, 0.5, gradient_direction="ascent")
-    shape = trimesh.Trimesh(-1 + (2 * (vertices - 2) + 1) / size, faces, process=False)
+    vertices += np.asarray(corner) - 2
+    shape = trimesh.Trimesh(-1 + (2 * vertices + 1) / size, faces, process=False)
     trimesh.smoothing.filter_taubin(shape, lamb=0.6, nu=0.615, iterations=2 * smooth)
     points, normals = np.array(shape.vertices), np.array(shape.vertex_normals)
     colours = _colours(planes, decoder, points, normals)
     return Surface(points.astype(np.float32), normals.astype(np.float32), colours, faces)
 
 
-def _density(planes: Tensor, decoder: TriplaneDecoder, size: int, sigma: float) -> np.ndarray:
-    """(size, size, size) float32; 0 in coarse voxels whose neighbourhood is far from dense."""
+def _density(
+    planes: Tensor, decoder: TriplaneDecoder, size: int, sigma: float
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """(X, Y, Z) float32 of the part of the size^3 voxels that holds anything, and its first voxel.
+
+    0 in coarse voxels whose neighbourhood is far from dense.
+    """
     coarse = min(_COARSE, size)
-    near = occupancies.from_density(planes[None], decoder, coarse, threshold=0.02 * sigma)
-    centres = occupancies.voxel_centres(size)
-    inside = occupancies.lookup(near, centres[None])[0].nonzero()[:, 0]
-    volume = torch.zeros(len(centres))
-    for part in inside.split(_CHUNK):
-        points = centres[part][None].to(planes)
-        volume[part] = decoder.sigma(triplane.sample(planes[None], points)[0]).float().cpu()
-    return volume.view(size, size, size).numpy()
+    near = occupancies.from_density(planes[None], decoder, coarse, threshold=0.02 * sigma)[0].cpu()
+    axis = torch.div((torch.arange(size) * 2 + 1) * coarse, 2 * size, rounding_mode="floor")
+    for dim in range(3):
+        near = near.index_select(dim, axis)
+    index = near.nonzero()
+    if not len(index):
+        return np.zeros((0, 0, 0), np.float32), (0, 0, 0)
+    low, high = index.amin(0), index.amax(0) + 1
+    look = triplane.reader(planes)
+    volume = torch.zeros(tuple((high - low).tolist()))
+    for part in index.split(_CHUNK):
+        sigmas = decoder.sigma(look((-1 + (2 * part + 1) / size).to(planes)))
+        volume[tuple((part - low).unbind(1))] = sigmas.float().cpu()
+    return volume.numpy(), tuple(low.tolist())
 
 
 def _filled(solid: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ Source: Rodin (arXiv 2212.06135) section 3.1, y_p = y_uv(p_uv) + y_wu(p_wu) + y_
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -37,6 +39,16 @@ def sample(planes: Tensor, points: Tensor) -> Tensor:
     height, width = planes.shape[-2:]
     index, weights = taps(points, height, width)
     return _Gather.apply(to_table(planes), index, weights).unflatten(0, points.shape[:2])
+
+
+def reader(planes: Tensor) -> Callable[[Tensor], Tensor]:
+    """`sample` of planes (3, C, H, W) that are read many times, without gradients: points (N, 3)
+    -> features (N, C)."""
+    if planes.device.type != "cpu":
+        return lambda points: _sample_grid(planes[None], points[None])[0]
+    table = to_table(planes[None])
+    height, width = planes.shape[-2:]
+    return lambda points: gather(table, *taps(points[None], height, width))
 
 
 def to_table(planes: Tensor) -> Tensor:
