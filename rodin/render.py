@@ -193,18 +193,13 @@ def render_image(
         ((depth.flatten() / along - start) / step.clamp_min(1e-9)).clamp(-1, samples).floor().long()
         for depth in stretch(occupancy, camera_to_world, intrinsics, height, width)
     )
-    last = (last + 1).clamp_max(samples).where(step > 0, 0)
+    first, last = first.clamp_min(0), (last + 1).clamp_max(samples).where(step > 0, 0)
     look = triplane.reader(planes)
     parts = [
-        march(look, decoder, *rays, occupancy)
-        for rays in zip(
-            *(
-                value.split(chunk)
-                for value in (origins, directions, step, start, first.clamp_min(0), last)
-            ),
-            strict=True,
-        )
-    ]
+        march(look, decoder, origins[part], directions[part], step[part], start[part],
+              first[part], last[part], occupancy)
+        for part in (slice(at, at + chunk) for at in range(0, height * width, chunk))
+    ]  # fmt: skip
     rgb, passed, depth = (torch.cat(part) for part in zip(*parts, strict=True))
     alpha = 1 - passed
     rgb = (rgb + background * passed[:, None]).view(height, width, 3)
