@@ -1,8 +1,8 @@
 """Avatars for people: from seeds, from a description or from a portrait.
 
 Input    MODEL: a bundle (rodin pack), a run, s3://..., or models:/rodin@champion.
-Output   --out FOLDER: for each avatar NAME.png (views), NAME.glb (mesh), NAME.webp (a full turn),
-         NAME.npz (the tri-plane), as --files says; all of them in sheet.png; generate.json.
+Output   --out FOLDER: for each avatar NAME.glb (mesh), NAME.webp (a full turn), NAME.npz (the
+         tri-plane), or what --files says; all of them from five sides in sheet.png; generate.json.
 Work     one process; on two cores some seconds an avatar.
 """
 
@@ -55,9 +55,9 @@ class Generate:
     # px, side of a picture and of a film
     size: int = 256
     # voxels a side of the mesh's grid
-    voxels: int = 256
-    # what to write of each avatar
-    files: tuple[File, ...] = ("png", "glb", "webp", "npz")
+    voxels: int = 192
+    # what to write of each avatar; png: six views from all around
+    files: tuple[File, ...] = ("glb", "webp", "npz")
     # refine the sheet's pictures, where the model has a refiner
     refine: bool = False
     # MLflow server or sqlite:///FILE of a registered model; default: MLFLOW_TRACKING_URI

@@ -50,7 +50,7 @@ class Avatar:
         size: int = 256,
         *,
         radius: float = cameras.DEFAULT_RADIUS,
-        samples: int = 96,
+        samples: int = 128,
         background: float = 1.0,
         refine: bool = False,
     ) -> Any:
@@ -79,31 +79,36 @@ class Avatar:
             ).rgb  # fmt: skip
         return Image.fromarray((rgb.clamp(0, 1) * 255).round().byte().numpy())
 
-    def turntable(self, path: Path | str, *, size: int = 256, frames: int = 48) -> Path:
-        """A full turn as .webp, .gif or .mp4."""
+    def turntable(self, path: Path | str, *, size: int = 256, frames: int = 36) -> Path:
+        """A full turn of 3 s as .webp, .gif or .mp4."""
         _check_size(size)
-        return export.turntable(self.planes, self.decoder, path, count=frames, size=size, seconds=4)
+        return export.turntable(
+            self.planes, self.decoder, path, count=frames, size=size, seconds=3,
+            occupancy=self.occupancy,
+        )  # fmt: skip
 
-    def mesh(self, path: Path | str, *, size: int = 256) -> Path:
+    def mesh(self, path: Path | str, *, size: int = 192) -> Path:
         """The surface with vertex colours as .glb or .ply, metres, y up; `size` voxels a side."""
         return export.mesh(self.planes, self.decoder, path, size=size)
 
-    def save(self, path: Path | str, *, size: int = 256) -> Path:
+    def save(self, path: Path | str, *, size: int | None = None) -> Path:
         """Writes what the name says: .npz planes, .glb .ply mesh, .webp .gif .mp4 film, .png views.
 
-        size: pixels of a view, voxels of the mesh, a side. Beside an .npz lies
-        `decoder.safetensors`, so that `rodin export` finds it.
+        size: pixels of a view (None: 256), voxels of the mesh (None: 192), a side. Beside an .npz
+        lies `decoder.safetensors`, so that `rodin export` finds it.
         """
         path = Path(path)
         if path.suffix not in FILES:
             raise AvatarError(f"{path.name}: unknown suffix; use one of {' '.join(FILES)}")
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix in (".glb", ".ply"):
-            return self.mesh(path, size=size)
+            return self.mesh(path, size=size or 192)
         if path.suffix in (".webp", ".gif", ".mp4"):
-            return self.turntable(path, size=size)
+            return self.turntable(path, size=size or 256)
         if path.suffix == ".png":
-            return export.pictures(self.planes, self.decoder, path, size=size)
+            return export.pictures(
+                self.planes, self.decoder, path, size=size or 256, occupancy=self.occupancy
+            )
         facts = {**self.facts, "seed": self.seed}
         PlaneFile(self.planes.numpy(), self.decoder.digest(), facts).save(path)
         self.decoder.save(path.parent / "decoder.safetensors")

@@ -31,10 +31,15 @@ def frames(
     elevation_degrees: float = 5.0,
     samples: int = 96,
     background: float = 1.0,
+    occupancy: Tensor | None = None,
 ) -> np.ndarray:
-    """A full turn about planes (3, C, H, W): uint8 (count, size, size, 3), the first frontal."""
+    """A full turn about planes (3, C, H, W): uint8 (count, size, size, 3), the first frontal.
+
+    `occupancy` as `render_image` takes it, here and below.
+    """
     intrinsics = cameras.intrinsics_from_fov(size, size)
-    grid = occupancies.from_density(planes[None], decoder)[0]
+    if occupancy is None:
+        occupancy = occupancies.from_density(planes[None], decoder)[0]
     images = [
         render_image(
             planes,
@@ -45,7 +50,7 @@ def frames(
             size,
             samples=samples,
             background=background,
-            occupancy=grid,
+            occupancy=occupancy,
         ).rgb
         for matrix in cameras.turntable(count, elevation_degrees)
     ]
@@ -62,6 +67,7 @@ def turntable(
     seconds: float = 2.4,
     elevation_degrees: float = 5.0,
     samples: int = 96,
+    occupancy: Tensor | None = None,
 ) -> Path:
     """Write a looping turn about planes (3, C, H, W) as .webp, .gif or .mp4.
 
@@ -77,6 +83,7 @@ def turntable(
         size=size,
         elevation_degrees=elevation_degrees,
         samples=samples,
+        occupancy=occupancy,
     )
     if path.suffix == ".mp4":
         _write_mp4(path, film, count / seconds)
@@ -153,6 +160,7 @@ def pictures(
     count: int = 6,
     size: int = 256,
     samples: int = 128,
+    occupancy: Tensor | None = None,
 ) -> Path:
     """Write `count` views from around planes (3, C, H, W), side by side, as .png."""
     from PIL import Image
@@ -160,6 +168,6 @@ def pictures(
     path = Path(path)
     if path.suffix != ".png":
         raise ExportError(f"{path.name} is no picture; name it .png")
-    row = frames(planes, decoder, count=count, size=size, samples=samples)
+    row = frames(planes, decoder, count=count, size=size, samples=samples, occupancy=occupancy)
     Image.fromarray(np.concatenate(list(row), axis=1)).save(path)
     return path

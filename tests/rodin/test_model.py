@@ -197,7 +197,7 @@ def test_saved_files(model: Model, tmp_path: Path, name: str) -> None:
         assert file.facts["seed"] == 2
         np.testing.assert_allclose(file.planes, avatar.planes.numpy(), rtol=1e-3, atol=1e-3)
     elif name == "x.webp":
-        assert Image.open(path).n_frames == 48  # type: ignore[attr-defined]
+        assert Image.open(path).n_frames == 36  # type: ignore[attr-defined]
     else:
         assert Image.open(path).size == (6 * 16, 16)
 
