@@ -81,7 +81,7 @@ def measure(
     portraits: list[Tensor] = []
     if people:
         quality, portraits = judge.portraits(people)
-        found |= quality
+        found |= quality | judge.attributes(portraits)
     print(file=sys.stderr)
     first = f"seeds {seeds[0]} to {seeds[min(SHOWN, len(seeds)) - 1]}"
     rows = [

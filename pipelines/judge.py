@@ -15,7 +15,7 @@ from torch import Tensor
 
 from infra.manifest import Dataset
 from infra.storage import Store
-from pipelines import data, models
+from pipelines import attributes, data, models
 from pipelines.latents import LatentSource
 from pipelines.settings import SampleStage
 from rodin import cameras, distances, metrics, perceptual, record
@@ -43,6 +43,7 @@ class Person:
     real: Tensor  # (V, S, S, 3) over white
     camera_to_world: Tensor  # (V, 4, 4)
     intrinsics: Tensor  # (V, 3, 3)
+    classes: dict[str, str]  # of `pipelines.attributes`; {} where the data set has none
 
 
 def person(shards: Dataset, key: str) -> Person:
@@ -56,6 +57,7 @@ def person(shards: Dataset, key: str) -> Person:
         metrics.over(views),
         found["camera_to_world"],
         found["intrinsics"],
+        attributes.classes(sample.meta.get("attributes", {})),
     )
 
 
@@ -197,6 +199,39 @@ class Judge:
             f"psnr_{name}": float(torch.stack(psnr).mean()),
             f"ssim_{name}": float(torch.stack(ssim).mean()),
             f"{distances.FEATURES}_distance_{name}": float(torch.stack(apart).mean()),
+        }
+
+    def attributes(self, portraits: Sequence[Tensor]) -> dict[str, float]:
+        """Whether avatars of held-out portraits have the attributes of their people.
+
+        Means over the groups, by a reader that learned from the training people's real views and
+        the renders of their planes. Beside it what it reads of the real portraits, which is the
+        most that can be reached, and of other people's, which is chance. {} with too few people.
+        """
+        people = self.held_out[: len(portraits)]
+        known = [who.classes for who in self.train]
+        if not all(known) or not all(who.classes for who in people):
+            return {}
+        self.report("attributes of portraits")
+        seen = [self.images(who.planes, *_cameras(who, 1))[0][0] for who in self.train]
+        images = torch.stack([who.real[0] for who in self.train] + seen)
+        try:
+            reader = attributes.Reader(self.network).learn(images, known * 2)
+        except ValueError:
+            return {}
+        wanted = [who.classes for who in people]
+        avatars = reader.read(torch.stack([views[0] for views in portraits]))
+        real = reader.read(torch.stack([who.real[0] for who in people]))
+        others = wanted[1:] + wanted[:1]
+        shares = {
+            "of_portraits": attributes.agreement(avatars, wanted),
+            "of_real_portraits": attributes.agreement(real, wanted),
+            "of_other_portraits": attributes.agreement(avatars, others),
+        }
+        return {
+            f"attributes_{name}": float(np.mean(list(found.values())))
+            for name, found in shares.items()
+            if found
         }
 
     def portraits(self, people: Sequence[Person]) -> tuple[dict[str, float], list[Tensor]]:
