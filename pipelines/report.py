@@ -22,8 +22,8 @@ from pipelines.settings import RunSettings
 
 QUALITY = "triplanes/quality.html"  # beside the report, which links it
 MAX_PICTURES = 24  # of one kind on the page
-# columns of a history that are no terms of the loss ("simple" alone is the loss)
-NOT_LOSSES = ("samples", "samples_per_second", "input_wait_share", "rate", "grad_norm", "simple")
+# columns of a history that are no terms of the loss
+NOT_LOSSES = ("samples", "samples_per_second", "input_wait_share", "rate", "grad_norm")
 
 
 def inline(data: bytes, kind: str) -> str:

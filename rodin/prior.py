@@ -112,7 +112,7 @@ class LatentPrior(nn.Module):
         generator: torch.Generator,
         t: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Scalars: "loss" (to minimise) and "simple", the same.
+        """The scalar "loss", to minimise.
 
         batch: "latent" (B, D) and, with text_dim, "text" (B, K, E): one of the K descriptions of
         each person is drawn. `t` (B,) in [0, 1] is drawn where None.
@@ -132,8 +132,7 @@ class LatentPrior(nn.Module):
             kept = rand(count, generator, device) >= self.settings.text_dropout
         found = self._network(self.schedule.add_noise(clean, noise, t), t, text, kept)
         weight = self.settings.weight(self.schedule.log_snr(t), "x0")
-        simple = (weight * (found - clean).square().mean(1)).mean()
-        return {"loss": simple, "simple": simple}
+        return {"loss": (weight * (found - clean).square().mean(1)).mean()}
 
     def denoiser(
         self,

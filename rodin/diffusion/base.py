@@ -92,7 +92,7 @@ class BaseSystem(nn.Module):
         generator: torch.Generator,
         t: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Scalars: "loss" (to minimise), its parts "simple" and, with learned variance, "vlb".
+        """Scalars: "loss" (to minimise) and, with learned variance, its parts "simple" and "vlb".
 
         batch: "planes" (B, 3, C, R, R) raw float32, and "portrait" (B, 4, P, P) in [0, 1] or, from
         an encoder of another kind, "latent" (B, D). L_simple = |eps - eps_hat|^2 (DDPM, eq. 14).
@@ -112,13 +112,12 @@ class BaseSystem(nn.Module):
         output, variance = self._network(noisy, t, latent)
         error = output - target(self.schedule, clean, noise, t, self.settings.output)
         weight = self.settings.weight(self.schedule.log_snr(t), self.settings.output)
-        parts = {"simple": (weight * error.square().flatten(1).mean(1)).mean()}
-        parts["loss"] = parts["simple"]
-        if variance is not None:
-            estimate = self._clean(noisy, output.detach(), t)
-            parts["vlb"] = self._bound(clean, noisy, estimate, variance, t)
-            parts["loss"] = parts["simple"] + self.settings.vlb_weight * parts["vlb"]
-        return parts
+        simple = (weight * error.square().flatten(1).mean(1)).mean()
+        if variance is None:
+            return {"loss": simple}
+        bound = self._bound(clean, noisy, self._clean(noisy, output.detach(), t), variance, t)
+        loss = simple + self.settings.vlb_weight * bound
+        return {"loss": loss, "simple": simple, "vlb": bound}
 
     def denoiser(
         self,

@@ -70,7 +70,7 @@ def test_overfits_one_tiny_batch(stage: str) -> None:
     upsampler = upsampler_system(dataclasses.replace(UPSAMPLER, patch=patch, perceptual_weight=0.0))
     assert upsampler._frozen is not None
     batch = rendered_batch(upsampler._frozen[0])
-    system, name = (base_system(), "simple") if stage == "base" else (upsampler, "plane")
+    system, name = (base_system(), "loss") if stage == "base" else (upsampler, "plane")
     settings = TrainSettings(learning_rate=3e-3, warmup_samples=10, batch_size=2)
     trainer = Trainer(system, settings)
 
