@@ -1,6 +1,6 @@
 """Pictures for the viewer: what a browser's camera sees of an avatar, coarse first.
 
-Legend: H x W pixels, N rays.
+Legend: H x W pixels.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor
 from rodin import cameras
 from rodin.avatar import Avatar
 from rodin.conventions import DEFAULT_FOV_DEGREES
-from rodin.render import box_span, render
+from rodin.render import render_image
 
 MAX_ASPECT = 3.0  # width / height of a picture, and its inverse; a window beyond is stretched
-_CHUNK = 8192  # rays between two looks at `stop`
+_STRIP = 128  # rows of a picture between two looks at `stop`
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Level:
 
 
 # Drawn while the camera moves, then two at rest. The last is about what a tri-plane resolves.
-LEVELS = (Level(128, 40), Level(256, 80), Level(384, 128))
+LEVELS = (Level(128, 96), Level(256, 192), Level(512, 192))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,6 @@ def camera_of(wxyz: Sequence[float] | np.ndarray, position: Sequence[float] | np
     return matrix
 
 
-@torch.no_grad()
 def draw(
     avatar: Avatar, view: View, level: Level, stop: Callable[[], bool] = lambda: False
 ) -> np.ndarray | None:
@@ -63,16 +62,16 @@ def draw(
     height = level.height
     width = round(height * min(max(view.aspect, 1 / MAX_ASPECT), MAX_ASPECT))
     lens = cameras.intrinsics_from_fov(width, height, view.fov)
-    origins, directions = cameras.rays(view.camera_to_world, lens, height, width)
-    origins, directions = origins.reshape(-1, 3), directions.reshape(-1, 3)
-    near, far = box_span(origins, directions)
-    rgb = torch.ones(height * width, 3)
-    for rays in (far > near).nonzero()[:, 0].split(_CHUNK):
+    parts = []
+    for top in range(0, height, _STRIP):
         if stop():
             return None
-        part = render(
-            avatar.planes[None], avatar.decoder, origins[None, rays], directions[None, rays],
-            samples=level.samples, occupancy=avatar.occupancy[None],
+        strip = lens.clone()
+        strip[1, 2] -= top
+        rows = min(_STRIP, height - top)
+        part = render_image(
+            avatar.planes, avatar.decoder, view.camera_to_world, strip, rows, width,
+            samples=level.samples, occupancy=avatar.occupancy,
         )  # fmt: skip
-        rgb[rays] = part.rgb[0]
-    return (rgb.clamp(0, 1) * 255).round().byte().view(height, width, 3).numpy()
+        parts.append(part.rgb)
+    return (torch.cat(parts).clamp(0, 1) * 255).round().byte().numpy()

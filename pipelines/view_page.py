@@ -67,7 +67,7 @@ class Page:
         gui, start = self.server.gui, self.server.initial_camera
         gui.configure_theme(show_logo=False, show_share_button=False, brand_color=BRAND)
         gui.main_panel.dock_right()
-        gui.main_panel.set_width(340)
+        gui.main_panel.set_width(360)
         self.server.scene.set_up_direction("+y")
         self.server.scene.world_axes.visible = False
         start.position = tuple(cameras.orbit(*FRONT)[:3, 3].tolist())

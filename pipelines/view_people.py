@@ -40,7 +40,7 @@ class Person:
         return self.sample.camera_to_world[index][:3, 3]
 
     def pair(self, index: int) -> np.ndarray:
-        """Truth and fit side by side, (256, 512, 3) uint8, through the view's own camera."""
+        """Truth and fit side by side through the view's own camera, named, (H, W, 3) uint8."""
         truth = self.sample.rgba[index]
         fit = render_image(
             self.avatar.planes, self.avatar.decoder,
@@ -48,7 +48,7 @@ class Person:
             torch.from_numpy(self.sample.intrinsics[index]).float(),
             *truth.shape[:2], samples=_SAMPLES, occupancy=self.avatar.occupancy,
         ).rgb.numpy()  # fmt: skip
-        return np.asarray(pictures.grid([[truth, fit]], tile=_TILE))
+        return np.asarray(pictures.grid([[truth], [fit]], ("truth", "fit"), tile=_TILE, across=2))
 
     @property
     def text(self) -> str:
