@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import viser
 
+from pipelines.view_frames import LEVELS, View, draw
 from pipelines.view_panel import FRONT, Panel
 from pipelines.view_people import People
 from pipelines.view_work import Line, Painter
@@ -46,6 +47,7 @@ class Page:
     ) -> None:
         """`first` is what a visitor sees first. Where `port` is taken the next free one is used."""
         self.model, self.first, self.people = model, first, people
+        draw(first, View(cameras.orbit(*FRONT)), LEVELS[0])  # or the first visitor waits for it
         self.line, self.painter = Line(), Painter()
         self.direction = lru_cache(DIRECTIONS)(model.direction)
         self.visitors: dict[int, Panel] = {}

@@ -126,12 +126,12 @@ class Panel:
         controls: list[Any] = [self.other, self.words, *self.sliders]
         for control in controls:
             control.on_update(lambda event: self._change() if event.client else None)
-        gui.add_button("Undo", color="gray").on_click(lambda _: self._put(self.origin))
+        gui.add_button("Undo all", color="gray").on_click(lambda _: self._undo())
 
     def _build_people(self) -> None:
         gui, people = self.client.gui, self.page.people
         assert people is not None
-        keys = people.keys()
+        keys = people.keys
         key = gui.add_dropdown("Person", ("choose one", *keys))
         key.on_update(lambda _: self._choose(people, key.value) if key.value in keys else None)
         self.about = gui.add_markdown("")
@@ -175,6 +175,10 @@ class Panel:
             self._put(wishes.change(self.page.model, origin, wish, self.page.direction), origin)
 
         self._ask("avatar", work)
+
+    def _undo(self) -> None:
+        origin = self.origin
+        self._ask("avatar", lambda _: self._put(origin))
 
     def _choose(self, people: People, key: str) -> None:
         def work(_: Progress) -> None:
@@ -238,7 +242,7 @@ class Panel:
                 self._say("Drawing the avatar …", 0.0)
                 work(progress)
             except Stopped:
-                return
+                pass
             except (ValueError, OSError, StorageError) as error:
                 self._fail(str(error))
             except Exception as error:
@@ -279,7 +283,7 @@ class Panel:
         _assign(self.bar, 100 * (share or 0.0))
 
     def _fail(self, text: str) -> None:
-        """A message that stays until it is closed or the next one comes."""
+        """A message in the page; it replaces the one before."""
         if self.closed:
             return
         if self._error is not None:

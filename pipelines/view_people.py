@@ -64,10 +64,8 @@ class People:
 
     def __init__(self, shards: Dataset, decoder: TriplaneDecoder) -> None:
         self.shards, self.decoder = shards, decoder
-
-    def keys(self) -> list[str]:
-        """Held-out people first."""
-        return [key for split in ("val", "train") for key in self.shards.keys(split)[:MAX_KEYS]]
+        # held-out people first
+        self.keys = [key for split in ("val", "train") for key in shards.keys(split)[:MAX_KEYS]]
 
     def load(self, key: str) -> Person:
         """Raises RecordError or StorageError where the sample cannot be read."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipelines.view_frames import Level, View, draw
 from rodin.avatar import Avatar, AvatarError
 from rodin.model import Model
+from rodin.text import check_text
 
 MAX_UPLOAD = 10 << 20  # bytes of a portrait
 MAX_STEPS = 50  # of each diffusion; the library takes more, a page must answer
@@ -65,7 +66,7 @@ def make(model: Model, wish: Wish, progress: Progress) -> Avatar:
         raise AvatarError(f"steps is {wish.steps}; this page takes at most {MAX_STEPS}")
     return model.generate(
         wish.seed,
-        None if wish.portrait else wish.text.strip() or None,
+        check_text(wish.text) if wish.text.strip() and not wish.portrait else None,
         wish.portrait or None,
         guidance=wish.guidance,
         text_guidance=wish.text_guidance,

@@ -188,6 +188,7 @@ def test_an_avatar_is_the_librarys(model: Model, avatar: Avatar) -> None:
         (Wish(seed=-1), AvatarError, "seed -1"),
         (Wish(guidance=99.0), AvatarError, "guidance is 99"),
         (Wish(text="a man"), TextError, "trained without texts"),
+        (Wish(text="a" * 501), TextError, "the description has 501 characters"),
     ],
 )
 def test_wishes_that_cannot_be_met(
@@ -234,7 +235,7 @@ def test_files(avatar: Avatar, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_people_of_a_run(run: Path, model: Model, tmp_path: Path) -> None:
     people = people_of(str(run), model.bundle.decoder)
     assert people is not None
-    assert people.keys() == small_run.VAL + small_run.TRAIN
+    assert people.keys == small_run.VAL + small_run.TRAIN
     person = people.load(small_run.TRAIN[1])
     pair = person.pair(1)
     assert pair.shape[1] == 512

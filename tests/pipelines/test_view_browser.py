@@ -16,10 +16,13 @@ from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 from playwright.sync_api import Page as Tab
 
+from pipelines import view_work
 from pipelines.generate import open_model
+from pipelines.view_frames import Level
 from pipelines.view_page import Page
 from pipelines.view_panel import Panel
 from pipelines.view_people import people_of
+from pipelines.view_wishes import EDITS
 from rodin import cameras
 from rodin.conventions import DEFAULT_FOV_DEGREES
 from tests.pipelines import small_run
@@ -36,9 +39,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     run = str(small_run.make(tmp_path_factory.mktemp("view")))
     with open_model(run) as model:
         people = people_of(run, model.bundle.decoder)
-    served = Page(model, model.generate(3, steps=1), people, port=18400)
-    yield served
-    served.close()
+    with pytest.MonkeyPatch.context() as patch:
+        # untrained planes are full of matter: slower to draw than any person
+        patch.setattr(view_work, "LEVELS", (Level(64, 16), Level(96, 16), Level(128, 16)))
+        served = Page(model, model.generate(3, steps=1), people, port=18400)
+        yield served
+        served.close()
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +127,31 @@ def uploads(tab: Tab, panel: Panel, folder: Path) -> None:
     assert panel.avatar is not before
 
 
+def changes(tab: Tab, panel: Panel, page: Page) -> None:
+    """A description that is too long, a mix, an edit, and back."""
+    tab.locator("textarea:visible").first.fill("a" * 501)
+    tab.get_by_role("button", name="Generate", exact=True).click()
+    expect(tab.get_by_text("the description has 501 characters")).to_be_visible()
+    origin = panel.avatar
+    assert origin.latent is not None
+    tab.get_by_role("tab", name="Change").click()
+    tab.get_by_role("slider").first.press("ArrowRight")
+    expect(tab.get_by_text("Seed 7, from the portrait, changed")).to_be_visible()
+    mixed = origin.towards(page.model.generate(1, steps=1), 0.05)
+    until(lambda: torch.equal(panel.avatar.planes, mixed.planes), "the mix")
+    asked: list[str] = []
+    # the real one needs the text encoder, which takes longer to load than all of this
+    page.direction = lambda text: (asked.append(text), torch.ones_like(origin.latent))[1]
+    tab.get_by_role("slider").nth(1 + list(EDITS).index("Glasses")).press("ArrowRight")
+    until(lambda: panel.avatar.facts["edits"][list(EDITS).index("Glasses")][1], "the edit")
+    assert asked == [EDITS["Glasses"]]
+    assert mixed.latent is not None and panel.avatar.latent is not None
+    torch.testing.assert_close(panel.avatar.latent, mixed.latent + 0.1)
+    tab.get_by_role("button", name="Undo all").click()
+    until(lambda: panel.avatar is origin, "the origin")
+    expect(tab.get_by_role("slider").first).to_have_attribute("aria-valuenow", "0")
+
+
 def keeps(tab: Tab, panel: Panel, key: str) -> None:
     """A person of the data set, looked at and downloaded."""
     tab.get_by_role("tab", name="Data").click()
@@ -145,6 +176,7 @@ def test_visitors(page: Page, browser: Browser, tmp_path: Path) -> None:
     expect(tab.get_by_text("Seed 7", exact=True)).to_be_visible()
     assert torch.equal(ada.avatar.planes, page.model.generate(7).planes)
     uploads(tab, ada, tmp_path)
+    changes(tab, ada, page)
 
     # a second visitor sees what is theirs, and leaves
     other, bob = opened(browser, page)
