@@ -15,6 +15,7 @@ STAGES = {
     "average": "another average of a trained model's weights (--stage base --width 0.07)",
     "sample": "models -> new avatars",
     "evaluate": "a trained run against people it never saw: distances, portraits, pictures",
+    "card": "numbers and pictures of a model: what texts and edits do, who it copies",
     "ablate": "what each part of the method brings: variants trained, judged, compared",
     "pack": "a run's models without its data -> one folder that rodin generate reads",
     "generate": "avatars from seeds, a text or a portrait -> pictures, mesh, film, tri-plane",

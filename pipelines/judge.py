@@ -119,6 +119,10 @@ class Judge:
         """Images (V, S, S, 3) of planes, seen as a person was."""
         return self.images(planes, *_cameras(who))[0]
 
+    def of_portrait(self, planes: Tensor, who: Person) -> Tensor:
+        """The image (S, S, 3) of planes seen as a person's portrait was."""
+        return self.images(planes, *_cameras(who, 1))[0][0]
+
     def refined(
         self,
         refiner: RefinerSystem,
@@ -213,7 +217,7 @@ class Judge:
         if not all(known) or not all(who.classes for who in people):
             return {}
         self.report("attributes of portraits")
-        seen = [self.images(who.planes, *_cameras(who, 1))[0][0] for who in self.train]
+        seen = [self.of_portrait(who.planes, who) for who in self.train]
         images = torch.stack([who.real[0] for who in self.train] + seen)
         try:
             reader = attributes.Reader(self.network).learn(images, known * 2)
