@@ -1,0 +1,212 @@
+"""A model's card: what it was made of, what it is asked for and gives, what it cannot do.
+
+Input    RUN with triplanes and models; --bundle FOLDER judges packed weights in place of the run's.
+Output   --out FOLDER: model_card_tables.md, and pictures for a page that includes them.
+Work     one process; some 400 avatars, a quarter of an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from infra.manifest import open_dataset
+from infra.storage import Store, open_store
+from pipelines import attributes, models, pictures, prompts
+from pipelines.context import sample_stage
+from pipelines.generate import open_model
+from pipelines.judge import Judge
+from pipelines.options import whole
+from pipelines.tool import command
+from rodin.avatar import Avatar
+from rodin.model import Model
+
+SIDE = 128  # px, of the portraits that are read
+SAMPLES = 64  # along a ray
+ACROSS = 10  # avatars in a row of the sheet
+NEAREST = 10  # avatars shown beside the training person nearest to them
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `rodin card` takes."""
+
+    # the run that was trained: a folder or s3://bucket/prefix
+    run: Annotated[str, tyro.conf.Positional]
+    # folder for model_card_tables.md and its pictures
+    out: str
+    # packed weights to judge, in place of the run's
+    bundle: str = ""
+    # avatars from seeds alone, on the sheet and for comparison
+    avatars: int = 100
+    # avatars of each text
+    each: int = 8
+    # avatars that every edit is tried on
+    edited: int = 12
+
+    def __post_init__(self) -> None:
+        for name in ("avatars", "each", "edited"):
+            if not 1 <= getattr(self, name) <= 1000:
+                raise ValueError(f"--{name} is {getattr(self, name)}; use 1 to 1,000")
+
+
+def report(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{text:<60}", end="", file=sys.stderr, flush=True)
+
+
+def portrait(avatar: Avatar) -> Tensor:
+    """The avatar from the front (S, S, 3) in [0, 1]."""
+    image = avatar.render(size=SIDE, samples=SAMPLES)
+    return torch.from_numpy(np.array(image)).float() / 255
+
+
+def made(model: Model, seeds: Sequence[int], text: str | None = None) -> list[Avatar]:
+    found: list[Avatar] = []
+    for seed in seeds:
+        report(f"{text or 'from seeds'}: {len(found) + 1} of {len(seeds)}")
+        found.append(model.generate(seed, text))
+    return found
+
+
+def learned(judge: Judge) -> tuple[attributes.Reader, dict[str, float]]:
+    """A reader of training people's real portraits and renders; how well it reads other people."""
+    report("reader of attributes")
+    known = [who.classes for who in judge.train]
+    fits = [judge.of_portrait(who.planes, who) for who in judge.train]
+    images = torch.stack([who.real[0] for who in judge.train] + fits)
+    reader = attributes.Reader(judge.network).learn(images, known * 2)
+    held_out = judge.held_out
+    if not held_out:
+        return reader, {}
+    read = reader.read(torch.stack([judge.of_portrait(p.planes, p) for p in held_out]))
+    return reader, attributes.agreement(read, [who.classes for who in held_out])
+
+
+def texts(
+    model: Model, reader: attributes.Reader, free: Sequence[dict[str, str]], each: int
+) -> list[str]:
+    """Rows: group, classes, agreement of avatars of texts, and of avatars of nobody."""
+    rows = []
+    for group, said in prompts.TEXTS.items():
+        if group not in reader.models:
+            rows.append(f"| {group} | too few people to learn it | | |")
+            continue
+        known = set(reader.models[group].classes_)
+        wanted, read = [], []
+        for kind, text in said.items():
+            if kind not in known:
+                continue
+            images = torch.stack([portrait(a) for a in made(model, range(each), text)])
+            read += reader.read(images)
+            wanted += [{group: kind}] * each
+        found = attributes.agreement(read, wanted).get(group, float("nan"))
+        names = [kind for kind in said if kind in known]
+        shares = [np.mean([one[group] == kind for one in free]) for kind in names]
+        rows.append(f"| {group} | {', '.join(names)} | {found:.0%} | {np.mean(shares):.0%} |")
+    return rows
+
+
+def edits(reader: attributes.Reader, avatars: Sequence[Avatar]) -> list[str]:
+    """Rows: text, share that has the attribute before and after, share of the others kept."""
+    rows = []
+    before = reader.read(torch.stack([portrait(avatar) for avatar in avatars]))
+    for group, kind, text in prompts.EDITS:
+        if group not in reader.models or kind not in reader.models[group].classes_:
+            continue
+        changed: list[Tensor] = []
+        for avatar in avatars:
+            report(f"edit {text!r}: {len(changed) + 1} of {len(avatars)}")
+            changed.append(portrait(avatar.edit(text)))
+        after = reader.read(torch.stack(changed))
+        had, has = (np.mean([one[group] == kind for one in read]) for read in (before, after))
+        others = [name for name in reader.models if name != group]
+        pairs = zip(before, after, strict=True)
+        kept = np.mean([[a[name] == b[name] for name in others] for a, b in pairs])
+        rows.append(f"| {text} | {had:.0%} | {has:.0%} | {kept:.0%} |")
+    return rows
+
+
+def shown(model: Model, out: Path) -> None:
+    """Pictures of whole sentences: a row each."""
+    rows = [
+        [portrait(avatar).numpy() for avatar in made(model, range(6), text)]
+        for text in prompts.SHOWN
+    ]
+    save(pictures.grid(rows, list(prompts.SHOWN)), out / "model_card_texts.jpg")
+
+
+def save(image: Any, path: Path) -> None:
+    image.save(path, "JPEG", quality=85, optimize=True)
+
+
+def sources(out: Store, judge: Judge) -> list[str]:
+    """What the models were made of."""
+    info = open_dataset(out.child("triplanes")).info
+    counts = {split: info["counts"][split]["samples"] for split in ("train", "val")}
+    rows = [
+        f"| people | {counts['train']} trained with, {counts['val']} held out |",
+        f"| data set | `{info['digest'][:16]}` |",
+        f"| decoder | `{judge.decoder.digest()[:16]}` |",
+    ]
+    for name in models.KINDS:
+        if meta := models.read_meta(out.child(f"models/{name}")):
+            rows.append(f"| {name} | {meta['samples']:,} samples |")
+    return rows
+
+
+def work(args: Card) -> None:
+    out = open_store(whole(args.run))
+    shards = open_dataset(out.child("triplanes"))
+    judge = Judge(out, shards, sample_stage(out), 100_000, report)
+    folder = Path(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open_model(args.bundle or args.run) as model:
+        reader, limit = learned(judge)
+        avatars = made(model, range(args.avatars))
+        views = [portrait(avatar) for avatar in avatars]
+        sheet = [[v.numpy() for v in views[i : i + ACROSS]] for i in range(0, len(views), ACROSS)]
+        save(pictures.grid(sheet, tile=96), folder / "model_card.jpg")
+        novelty, index = judge.novelty(torch.stack([a.planes for a in avatars]), [
+            view[None] for view in views
+        ])  # fmt: skip
+        pairs = [
+            [views[i].numpy() for i in range(NEAREST)],
+            [judge.train[index[i]].real[0].numpy() for i in range(NEAREST)],
+        ]
+        labels = ["avatars from seeds", "the training person who looks nearest to each"]
+        save(pictures.grid(pairs, labels, tile=96), folder / "model_card_nearest.jpg")
+        free = reader.read(torch.stack(views))
+        said = texts(model, reader, free, args.each) if model.bundle.prior else []
+        changed = edits(reader, avatars[: args.edited]) if model.bundle.prior else []
+        if model.bundle.prior:
+            shown(model, folder)
+    report("")
+    page = [
+        "| made of | |", "|---|---|", *sources(out, judge), "",
+        "| novelty | |", "|---|---|",
+        *(f"| {name.replace('_', ' ')} | {value:.2f} |" for name, value in novelty.items()), "",
+        "| attribute | classes | avatars of a text that have it | avatars of no text |",
+        "|---|---|---|---|", *said, "",
+        "| edit | have it before | after | other attributes kept |", "|---|---|---|---|", *changed,
+        "", "| attribute | read off renders of held-out people |", "|---|---|",
+        *(f"| {name} | {share:.0%} |" for name, share in limit.items()),
+    ]  # fmt: skip
+    (folder / "model_card_tables.md").write_text("\n".join(page) + "\n")
+    print(f"wrote {folder / 'model_card_tables.md'} and its pictures")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    command(Card, "rodin card", work, argv, __doc__ or "")
+
+
+if __name__ == "__main__":
+    main()

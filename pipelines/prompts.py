@@ -1,0 +1,60 @@
+"""Texts that a model is asked about: for each attribute, what its classes are called, and edits."""
+
+from __future__ import annotations
+
+# group of `pipelines.attributes` -> class -> text
+TEXTS: dict[str, dict[str, str]] = {
+    "sex": {"man": "a portrait of a man", "woman": "a portrait of a woman"},
+    "age": {
+        "young": "a young person",
+        "middle-aged": "a middle-aged person",
+        "old": "an old person with wrinkles",
+    },
+    "skin": {
+        "light": "a person with very fair skin",
+        "medium": "a person with tan skin",
+        "dark": "a person with deep dark brown skin",
+    },
+    "hair length": {
+        "bald": "a bald man with no hair",
+        "short": "a person with short hair",
+        "long": "a person with long straight hair",
+    },
+    "hair colour": {
+        "dark": "a person with black hair",
+        "blond": "a person with blond hair",
+        "grey": "a person with grey hair",
+        "red": "a person with red hair",
+        "dyed": "a person with green hair",
+    },
+    "beard": {"no": "a man without a beard", "yes": "a man with a full beard"},
+    "glasses": {"no": "a person without glasses", "yes": "a person wearing round glasses"},
+    "hat": {"no": "a person without a hat", "yes": "a person wearing a bucket hat"},
+    "garment": {
+        "collar": "a person wearing a collared shirt",
+        "jacket or hoodie": "a person wearing a bomber jacket",
+        "top": "a person wearing a V-neck T-shirt",
+    },
+    "expression": {
+        "neutral": "a person with a neutral face",
+        "smiling": "a person with a wide open smile",
+        "other": "a person looking surprised with an open mouth",
+    },
+}
+# group, class that an edit leads to, its text
+EDITS: tuple[tuple[str, str, str], ...] = (
+    ("glasses", "yes", "wearing glasses"),
+    ("beard", "yes", "with a full beard"),
+    ("hat", "yes", "wearing a hat"),
+    ("hair colour", "blond", "with blond hair"),
+    ("age", "old", "an old person with wrinkles"),
+    ("expression", "smiling", "with a wide open smile"),
+)
+SHOWN: tuple[str, ...] = (
+    "young woman with curly red hair and a green hoodie",
+    "old man with a grey beard and round glasses",
+    "bald man with dark skin in a white T-shirt",
+    "woman with long blond hair in a red sweater",
+    "young man with black hair in a blue suit, smiling",
+    "middle-aged woman with a hat and sunglasses",
+)
