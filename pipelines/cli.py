@@ -20,6 +20,7 @@ STAGES = {
     "pack": "a run's models without its data -> one folder that rodin generate reads",
     "generate": "avatars from seeds, a text or a portrait -> pictures, mesh, film, tri-plane",
     "view": "a page to turn, make, change and save avatars, in the browser",
+    "serve": "avatars over HTTP: a queue, limits, health and metrics (--port 8000)",
     "register": "a run's models -> MLflow's registry (models:/rodin@champion)",
     "report": "a run -> one self-contained report.html",
     "submit": "a stage, or the chain, as jobs of a Ray cluster (--address http://host:8265)",
@@ -41,6 +42,7 @@ def usage() -> str:
         "       rodin evaluate --run RUN [--help]",
         "       rodin average --run RUN --width 0.07 [--help]",
         "       rodin generate MODEL --out FOLDER [--seed 3] [--text ...] [--help]",
+        "       rodin serve MODEL [--port 8000] [--help]",
         "",
     ]
     lines += [f"  {name:<8} {text}" for name, text in STAGES.items()]

@@ -71,18 +71,18 @@ class Generate:
 
 
 @contextmanager
-def open_model(address: str, tracking: str = "") -> Iterator[Model]:
+def open_model(address: str, tracking: str = "", device: str = "cpu") -> Iterator[Model]:
     """The model of a bundle's folder, a run or a registered model."""
     if (Path(address) / "bundle.json").is_file():
         import rodin
 
-        yield rodin.load(address)
+        yield rodin.load(address, device=device)
         return
     from pipelines.pack import bundle_of
     from pipelines.registry import opened
 
     with opened(address, tracking) as (run, _):
-        yield Model(bundle_of(run))
+        yield Model(bundle_of(run, device))
 
 
 def name_of(avatar: Avatar, args: Generate) -> str:
@@ -90,6 +90,11 @@ def name_of(avatar: Avatar, args: Generate) -> str:
     if args.portrait:
         return f"{Path(args.portrait).stem[:40]}-{avatar.seed:06d}"
     return f"{'text' if args.text else 'seed'}-{avatar.seed:06d}"
+
+
+def views(avatar: Avatar, size: int, *, refine: bool = False) -> list[np.ndarray]:
+    """A row of the sheet: pictures (size, size, 3) uint8 from the viewer's left to the right."""
+    return [np.asarray(avatar.render(angle, 0, size, refine=refine)) for angle in AZIMUTHS]
 
 
 def work(args: Generate) -> None:
@@ -115,8 +120,7 @@ def work(args: Generate) -> None:
         for suffix in args.files:
             mesh = suffix in ("glb", "ply")
             avatar.save(out / f"{name}.{suffix}", size=args.voxels if mesh else args.size)
-        views = [avatar.render(azimuth, 0, args.size, refine=args.refine) for azimuth in AZIMUTHS]
-        rows.append([np.asarray(view) for view in views])
+        rows.append(views(avatar, args.size, refine=args.refine))
         names.append(name)
     _report("", 1, 1)
     sheet = pictures.png(pictures.grid(rows, names, across=1 if len(rows) < 4 else 2))

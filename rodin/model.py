@@ -11,6 +11,7 @@ Legend: D latent.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from rodin.avatar import Avatar, AvatarError
 from rodin.bundle import Bundle
+from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.sampling import SamplerSettings
 from rodin.generate import GenerateSettings, encode_portraits, gaussian_latent, generate
 from rodin.nn.encoder import over_white
@@ -42,9 +44,14 @@ class Model:
         self._text_name = text_encoder or str(bundle.facts.get("text_encoder", ""))
 
     @property
-    def _batch(self) -> int:
+    def batch(self) -> int:
         """Avatars at a time. One on a CPU: as fast, and the same to the last bit as made alone."""
         return 1 if self.bundle.base.statistics.mean.device.type == "cpu" else 8
+
+    @cached_property
+    def decoder(self) -> TriplaneDecoder:
+        """On the CPU, as the planes of avatars are, wherever the models are."""
+        return copy.deepcopy(self.bundle.decoder).cpu()
 
     @cached_property
     def texts(self) -> TextEncoder:
@@ -100,13 +107,28 @@ class Model:
         else:
             latents = self.draw_latents(seeds, text, guidance=text_guidance)
             facts |= {"from": "seed"} if text is None else {"from": "text", "text": text}
-        settings = replace(_sampling(steps, guidance), batch=self._batch)
+        return self.from_latents(
+            latents, seeds, guidance=guidance, steps=steps, facts=[facts] * len(seeds),
+            progress=progress,
+        )  # fmt: skip
+
+    def from_latents(
+        self,
+        latents: Tensor,
+        seeds: Sequence[int],
+        *,
+        guidance: float = 1.0,
+        steps: int = 10,
+        facts: Sequence[dict[str, Any]],
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> list[Avatar]:
+        """The avatars of latents (N, D) with the noises of N seeds; each as made alone."""
         planes = generate(
-            self.bundle.base, self.bundle.upsampler, seeds,
-            latents=latents, settings=settings, progress=progress,
+            self.bundle.base, self.bundle.upsampler, seeds, latents=latents,
+            settings=replace(_sampling(steps, guidance), batch=self.batch), progress=progress,
         )  # fmt: skip
         return [
-            Avatar(planes[i], self.bundle.decoder, latents[i], int(seed), facts, self)
+            Avatar(planes[i], self.decoder, latents[i], int(seed), facts[i], self)
             for i, seed in enumerate(seeds)
         ]
 
@@ -120,11 +142,9 @@ class Model:
         facts: dict[str, Any] | None = None,
     ) -> Avatar:
         """The avatar of a latent (D,) with the noise of a seed."""
-        planes = generate(
-            self.bundle.base, self.bundle.upsampler, [seed],
-            latents=latent[None], settings=_sampling(steps, guidance),
-        )  # fmt: skip
-        return Avatar(planes[0], self.bundle.decoder, latent, seed, facts or {}, self)
+        return self.from_latents(
+            latent[None], [seed], guidance=guidance, steps=steps, facts=[facts or {}]
+        )[0]
 
     def draw_latents(
         self, seeds: Sequence[int], text: str | None = None, *, guidance: float = 2.0
