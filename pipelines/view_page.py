@@ -6,9 +6,11 @@ import contextlib
 import io
 import math
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 
 import viser
+from torch import Tensor
 
 from pipelines.view_frames import LEVELS, View, draw
 from pipelines.view_panel import FRONT, Panel
@@ -49,7 +51,7 @@ class Page:
         self.model, self.first, self.people = model, first, people
         draw(first, View(cameras.orbit(*FRONT)), LEVELS[0])  # or the first visitor waits for it
         self.line, self.painter = Line(), Painter()
-        self.direction = lru_cache(DIRECTIONS)(model.direction)
+        self.direction: Callable[[str], Tensor] = lru_cache(DIRECTIONS)(model.direction)
         self.visitors: dict[int, Panel] = {}
         self._lock = threading.Lock()
         with contextlib.redirect_stdout(io.StringIO()):  # its banner

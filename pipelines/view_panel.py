@@ -26,6 +26,7 @@ FRONT = (0.0, 0.0)  # azimuth and elevation that a visitor begins with, degrees
 SIDES = {"Front": 0.0, "Left": -90.0, "Back": 180.0, "Right": 90.0}  # azimuths
 MAX_SEED = 2**31 - 1  # that the box takes; the library takes more
 _ERROR_STAYS = 12.0  # s
+_KINDS = ("avatar", "pair", "file")  # of work; of each a visitor has one that waits, the newest
 _JPEG = 92  # quality of the pictures that are sent
 
 
@@ -58,8 +59,8 @@ class Panel:
     def close(self) -> None:
         """Forgets everything; what runs for this visitor stops at its next step."""
         self.closed = True
-        self.page.line.drop((self.client.client_id, "avatar"))
-        self.page.line.drop((self.client.client_id, "file"))
+        for kind in _KINDS:
+            self.page.line.drop((self.client.client_id, kind))
         self.page.painter.remove(self.easel)
 
     def view(self) -> View:
@@ -74,7 +75,7 @@ class Panel:
     def _build(self) -> None:
         gui = self.client.gui
         self.status = gui.add_markdown("")
-        self.bar = gui.add_progress_bar(0.0, visible=False)
+        self.bar = gui.add_progress_bar(0.0)
         tabs = gui.add_tab_group()
         with tabs.add_tab("New"):
             self._build_new()
@@ -136,7 +137,7 @@ class Panel:
         key.on_update(lambda _: self._choose(people, key.value) if key.value in keys else None)
         self.about = gui.add_markdown("")
         self.number = gui.add_slider("View", 1, 2, 1, 1, visible=False)
-        self.number.on_update(lambda event: self._pair() if event.client else None)
+        self.number.on_update(lambda event: self._ask("pair", self._pair) if event.client else None)
         self.truth = gui.add_image(np.full((8, 16, 3), 255, np.uint8), visible=False)
 
     # -- what they do --------------------------------------------------------------------------
@@ -165,40 +166,43 @@ class Panel:
         self._generate(file.content or b"?")  # nothing is no image either
 
     def _change(self) -> None:
-        edits = [(text, float(slider.value)) for text, slider in self.edits.items()]
-        if self.words.value.strip():
-            edits.append((self.words.value, float(self.strength.value)))
-        wish = Change(int(self.other.value), float(self.share.value), tuple(edits))
-        origin = self.origin
-
         def work(_: Progress) -> None:
-            self._put(wishes.change(self.page.model, origin, wish, self.page.direction), origin)
+            # read now: of two callbacks that ran at once the one with the older values may be last
+            edits = [(text, float(slider.value)) for text, slider in self.edits.items()]
+            if self.words.value.strip():
+                edits.append((self.words.value, float(self.strength.value)))
+            wish = Change(int(self.other.value), float(self.share.value), tuple(edits))
+            made = wishes.change(self.page.model, self.origin, wish, self.page.direction)
+            self._put(made, self.origin)
 
         self._ask("avatar", work)
 
     def _undo(self) -> None:
-        origin = self.origin
-        self._ask("avatar", lambda _: self._put(origin))
+        self._ask("avatar", lambda _: self._put(self.origin))
 
     def _choose(self, people: People, key: str) -> None:
-        def work(_: Progress) -> None:
+        def work(progress: Progress) -> None:
             self.person = people.load(key)
-            self._put(self.person.avatar)
             self.about.content = self.person.text
             if self.person.views:
                 self.number.max = self.person.views
                 _assign(self.number, 1)
                 self.number.visible = self.truth.visible = True
-                self._pair()
+            self._pair(progress)
 
         self._ask("avatar", work)
 
-    def _pair(self) -> None:
-        """Shows the truth beside the fit, and takes the camera to where they were seen from."""
-        if self.person is not None:
-            index = min(int(self.number.value), self.person.views) - 1
-            self.truth.image = self.person.pair(index)
-            self._place(self.person.camera(index))
+    def _pair(self, _: Progress) -> None:
+        """Shows a view's truth beside the fit, and the fit from where they were seen."""
+        person = self.person
+        if person is None:
+            return
+        if self.avatar is not person.avatar:
+            self._put(person.avatar)
+        if person.views:
+            index = min(int(self.number.value), person.views) - 1
+            self.truth.image = person.pair(index)
+            self._place(person.camera(index))
 
     def _save(self, suffix: str) -> None:
         avatar, view = self.avatar, self.view()
@@ -239,7 +243,7 @@ class Panel:
 
         def job() -> None:
             try:
-                self._say("Drawing the avatar …", 0.0)
+                self._say("Working …")
                 work(progress)
             except Stopped:
                 pass
@@ -251,7 +255,7 @@ class Panel:
             self._look()
 
         def place(before: int) -> None:
-            self._say(f"{before} before you …")
+            self._say(f"Waiting, {before} before this …")
 
         try:
             self.page.line.put((self.client.client_id, kind), job, place)
@@ -272,15 +276,13 @@ class Panel:
 
     def _look(self) -> None:
         """The status line of a visitor who waits for nothing."""
-        self.bar.visible = False
-        self.status.content = wishes.describe(self.avatar)
+        self._say(wishes.describe(self.avatar))
 
-    def _say(self, text: str, share: float | None = None) -> None:
-        if self.closed:
-            return
-        self.status.content = text
-        self.bar.visible = share is not None
-        _assign(self.bar, 100 * (share or 0.0))
+    def _say(self, text: str, share: float = 0.0) -> None:
+        """The status line, and how much of the work under way is done (in [0, 1])."""
+        if not self.closed:
+            self.status.content = text
+            _assign(self.bar, 100 * share)
 
     def _fail(self, text: str) -> None:
         """A message in the page; it replaces the one before."""

@@ -21,7 +21,7 @@ from rodin.render import render_image
 
 MAX_KEYS = 500  # people of each split that a page lists
 _SAMPLES = 96  # along a ray of a pair's fit
-_TILE = 256  # px, side of each half of a pair
+_TILE = 192  # px, side of each half of a pair: about what the panel shows
 
 
 @dataclass(frozen=True, eq=False)

@@ -238,8 +238,8 @@ def test_people_of_a_run(run: Path, model: Model, tmp_path: Path) -> None:
     assert people.keys == small_run.VAL + small_run.TRAIN
     person = people.load(small_run.TRAIN[1])
     pair = person.pair(1)
-    assert pair.shape[1] == 512
-    truth, fit = pair[:256, :256].astype(int), pair[:256, 256:]
+    assert pair.shape[1] == 384
+    truth, fit = pair[:192, :192].astype(int), pair[:192, 192:]
     rgba = person.sample.rgba[1].astype(float)
     white = rgba[..., :3] * rgba[..., 3:] / 255 + 255 - rgba[..., 3:]
     shrunk = np.asarray(Image.fromarray(truth.astype(np.uint8)).resize((32, 32), Image.BOX))

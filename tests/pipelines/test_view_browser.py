@@ -140,8 +140,13 @@ def changes(tab: Tab, panel: Panel, page: Page) -> None:
     mixed = origin.towards(page.model.generate(1, steps=1), 0.05)
     until(lambda: torch.equal(panel.avatar.planes, mixed.planes), "the mix")
     asked: list[str] = []
-    # the real one needs the text encoder, which takes longer to load than all of this
-    page.direction = lambda text: (asked.append(text), torch.ones_like(origin.latent))[1]
+
+    def direction(text: str) -> torch.Tensor:
+        """The real one needs the text encoder, which takes longer to load than all of this."""
+        asked.append(text)
+        return torch.ones(16)
+
+    page.direction = direction
     tab.get_by_role("slider").nth(1 + list(EDITS).index("Glasses")).press("ArrowRight")
     until(lambda: panel.avatar.facts["edits"][list(EDITS).index("Glasses")][1], "the edit")
     assert asked == [EDITS["Glasses"]]
@@ -158,6 +163,14 @@ def keeps(tab: Tab, panel: Panel, key: str) -> None:
     tab.get_by_role("combobox", name="Person").click()
     tab.get_by_role("option", name=key).click()
     expect(tab.get_by_text(f"Person {key}, as fitted")).to_be_visible()
+    slider = tab.get_by_role("slider").last
+    slider.press("ArrowRight")
+    slider.press("ArrowRight")
+    person = panel.person
+    assert person is not None
+    place = torch.from_numpy(person.camera(2)).float()
+    until(lambda: torch.allclose(panel.view().camera_to_world[:3, 3], place, atol=1e-3), "view 3")
+    until(lambda: np.array_equal(panel.truth.image, person.pair(2)), "view 3's pair")
     with tab.expect_download() as download:
         tab.get_by_role("button", name="NPZ").click()
     assert download.value.suggested_filename == f"person-{key}.npz"
