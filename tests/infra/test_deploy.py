@@ -49,7 +49,9 @@ def pod_faults(spec: dict[str, Any]) -> Iterator[str]:
                 yield "a key in the open"
 
 
-def cluster_faults(cluster: dict[str, Any]) -> Iterator[str]:
+def cluster_faults(
+    cluster: dict[str, Any], expected: tuple[str, ...] = ("render", "fit", "train")
+) -> Iterator[str]:
     spec = cluster["spec"]
     if spec["rayVersion"] != VERSIONS["ray"]:
         yield "another Ray than the lock's"
@@ -58,7 +60,7 @@ def cluster_faults(cluster: dict[str, Any]) -> Iterator[str]:
     if spec["headGroupSpec"]["rayStartParams"].get("num-cpus") != "0":
         yield "work on the head"
     names = [group["groupName"] for group in spec["workerGroupSpecs"]]
-    if names != ["render", "fit", "train"]:
+    if names != list(expected):
         yield "groups"
     for group in groups(cluster):
         yield from pod_faults(group["template"]["spec"])
@@ -157,6 +159,65 @@ def test_each_stage_has_a_job_whose_command_parses(stage: str) -> None:
         assert got.train_workers * got.cpus_per_train_worker <= int(node["num-cpus"])
 
 
+def service_faults(service: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a RayService: its cluster, its config, copies that do not fit on it."""
+    from ray.serve.schema import ServeDeploySchema
+
+    from pipelines import serve_app
+
+    spec = service["spec"]
+    yield from cluster_faults({"spec": spec["rayClusterConfig"]}, ("serve",))
+    config = ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"]))
+    (app,) = config.applications
+    module, _, name = app.import_path.partition(":")
+    if module != serve_app.__name__ or not hasattr(serve_app, name):
+        yield "no such application"
+    if app.name != serve_app.APP:
+        yield "a name that /healthz does not know"
+    try:
+        serve_app.build(app.args)
+    except ValueError:
+        yield "arguments that are refused"
+        return
+    (nodes,) = spec["rayClusterConfig"]["workerGroupSpecs"]
+    ask = app.args
+    for kind in ("cpus", "gpus"):
+        if ask[kind] > int(nodes["rayStartParams"][f"num-{kind}"]):
+            yield "a copy that fits no node"
+    if ask["replicas"] > nodes["maxReplicas"]:
+        yield "more copies than nodes"
+    if ask["timeout"] >= config.http_options.request_timeout_s:
+        yield "cut off before the reason is said"
+    ports = spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"]
+    if config.http_options.port not in [port["containerPort"] for port in ports]:
+        yield "a port that no one reaches"
+
+
+def test_the_service_is_sound() -> None:
+    assert list(service_faults(load("serve.yaml"))) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "old", "new"),
+    [
+        ("arguments that are refused", "queue: 64", "queue: 0"),
+        ("arguments that are refused", "max_steps: 50", "max_stepps: 50"),
+        ("a copy that fits no node", "gpus: 1", "gpus: 2"),
+        ("more copies than nodes", "replicas: 2", "replicas: 5"),
+        ("cut off before the reason is said", "timeout: 300", "timeout: 400"),
+        ("a port that no one reaches", "port: 8000", "port: 8001"),
+        ("no such application", "serve_app:build", "serve_app:built"),
+        ("a name that /healthz does not know", "name: rodin", "name: avatars"),
+    ],
+)
+def test_the_check_of_the_service_can_fail(fault: str, old: str, new: str) -> None:
+    service = load("serve.yaml")
+    text = service["spec"]["serveConfigV2"]
+    assert text.count(old) == 1
+    service["spec"]["serveConfigV2"] = text.replace(old, new)
+    assert list(service_faults(service)) == [fault]
+
+
 def test_no_job_without_a_stage() -> None:
     found = {path.stem.removeprefix("job-") for path in (DEPLOY / "kuberay").glob("job-*.yaml")}
     assert found == STAGES
@@ -203,7 +264,8 @@ def test_the_dockerfile() -> None:
 def test_numbers_carry_their_reasons() -> None:
     """Every limit, replica count and timeout has a comment on its line or the one above."""
     knob = re.compile(
-        r"(maxReplicas|idleTimeoutSeconds|terminationGracePeriod\w*|shm_size|retries):"
+        r"(?<![\w-])(maxReplicas|idleTimeoutSeconds|terminationGracePeriod\w*|shm_size|retries"
+        r"|request_timeout_s|queue|timeout|cpus|gpus|max_\w+):"
     )
     for path in sorted(DEPLOY.rglob("*.yaml")):
         lines = path.read_text().splitlines()
