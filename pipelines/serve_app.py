@@ -182,7 +182,7 @@ class Door:
             answer = await asyncio.wait_for(self._made(wish), self.service.timeout)
         except BackPressureError:
             raise Refusal(
-                503, f"{self.service.queue} requests are waiting, the most; try again in a while"
+                503, f"the queue is full: {self.service.queue} wait, the most; try again in a while"
             ) from None
         except TimeoutError:
             raise Refusal(
@@ -241,16 +241,17 @@ Over a limit: 4xx and the reason. More than {service.queue} waiting: 503, try ag
 
 def bind(address: str, tracking: str, service: Service) -> serve.Application:
     """The application of a model's address, for `serve.run`."""
+    ongoing = 2 * BATCH if service.gpus else 1  # a batch is made while the next one gathers
     # Not decorators: a class that its module shows is sent to workers by its name, not its text.
     maker: Any = serve.deployment(Maker)
     door: Any = serve.deployment(serve.ingress()(Door))
     maker = maker.options(
         num_replicas=service.replicas,
-        max_ongoing_requests=BATCH if service.gpus else 1,
+        max_ongoing_requests=ongoing,
         max_queued_requests=service.queue,
         ray_actor_options={"num_cpus": service.cpus, "num_gpus": service.gpus},
     )
-    places = service.queue + BATCH * service.replicas + _DOOR_MORE
+    places = service.queue + ongoing * service.replicas + _DOOR_MORE
     door = door.options(
         name="Door",
         max_ongoing_requests=places,

@@ -1,10 +1,11 @@
 """A load test of `rodin serve`: errors, seconds a request, and memory before and after.
 
-    python tests/benchmarks/bench_serve.py MODEL --requests 200 --clients 16
+    python tests/benchmarks/bench_serve.py [MODEL] --requests 200 --clients 16
 
-Starts the service on this machine and prints two Markdown tables. A 503 is no error: the client
-does as it is told and asks again. Memory is the resident set of the service's processes, first read
-after one request of every client: growth is what requests leave behind.
+Without a model an untrained, small one is served: Ray's share of the time. Starts the service on
+this machine and prints two Markdown tables. A 503 is no error: the client does as it is told and
+asks again. Memory is the resident set of the service's processes, first read after one request of
+every client: growth is what requests leave behind.
 """
 
 from __future__ import annotations
@@ -16,12 +17,28 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import psutil
 import requests
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from rodin.bundle import Bundle
+from rodin.decoder import DecoderConfig, TriplaneDecoder
+from tests.rodin.systems import BASE, CHANNELS, base_system, upsampler_system
+
+
+def untrained(folder: str) -> str:
+    """Writes a bundle of small models as before training."""
+    decoder = TriplaneDecoder(DecoderConfig(channels=CHANNELS))
+    latents = torch.zeros(2, BASE.encoder.latent_dim)
+    return str(Bundle(decoder, base_system(), latents, upsampler_system()).save(folder))
 
 
 def start(words: list[str], seconds: float = 300.0) -> tuple[subprocess.Popen[str], str]:
@@ -71,14 +88,16 @@ def ask(address: str, query: str) -> tuple[float, int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
+    parser.add_argument("model", nargs="?", default="")
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--query", default="steps=10&size=128", help="of every request, but seeds")
     parser.add_argument("--cpus", default="1")
     parser.add_argument("--queue", default="32")
     args = parser.parse_args()
-    service, address = start([args.model, "--cpus", args.cpus, "--queue", args.queue])
+    scratch = tempfile.TemporaryDirectory(prefix="rodin-bench-")
+    model = args.model or untrained(scratch.name)
+    service, address = start([model, "--cpus", args.cpus, "--queue", args.queue])
     queries = [f"seed={seed}&{args.query}" for seed in range(args.requests)]
     try:
         with ThreadPoolExecutor(args.clients) as pool:
@@ -89,6 +108,7 @@ def main() -> None:
     finally:
         service.send_signal(signal.SIGINT)
         service.wait(120)
+        scratch.cleanup()
     seconds = np.array([taken for taken, _, _ in found])
     errors = sum(status != 200 for _, status, _ in found)
     print(f"\n{args.requests} requests of `{args.query}`, {args.clients} clients, {os.cpu_count()}"

@@ -46,6 +46,16 @@ def test_files_of_every_avatar(
     assert np.array_equal(*both)
 
 
+def test_what_is_written_by_default(bundle: str, tmp_path: Path) -> None:
+    generate.main([bundle, "--out", str(tmp_path), "--voxels", "24", *QUICK])
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "sheet.png", "generate.json", "decoder.safetensors",
+        "seed-000000.glb", "seed-000000.webp", "seed-000000.npz",
+    }  # fmt: skip
+    with Image.open(tmp_path / "seed-000000.webp") as film:
+        assert (film.n_frames, film.size) == (36, (16, 16))  # type: ignore[attr-defined]
+
+
 def test_a_portrait_gives_its_name(bundle: str, tmp_path: Path) -> None:
     image = np.zeros((40, 40, 4), np.uint8)
     image[10:, 5:35] = [120, 80, 60, 255]

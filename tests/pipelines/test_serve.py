@@ -218,6 +218,6 @@ def test_a_full_queue_sends_away(address: str) -> None:
     statuses = {answer.status_code for answer in answers}
     assert statuses == {200, 503}
     away = next(answer for answer in answers if answer.status_code == 503)
-    assert "1 requests are waiting, the most; try again" in away.json()["error"]
+    assert "the queue is full: 1 wait, the most; try again" in away.json()["error"]
     assert int(away.headers["Retry-After"]) > 0
     assert requests.post(f"{address}/avatars?{QUICK}", timeout=120).status_code == 200
