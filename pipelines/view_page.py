@@ -13,7 +13,7 @@ import viser
 from torch import Tensor
 
 from pipelines.view_frames import LEVELS, View, draw
-from pipelines.view_panel import FRONT, Panel
+from pipelines.view_panel import Panel
 from pipelines.view_people import People
 from pipelines.view_work import Line, Painter
 from rodin import cameras
@@ -21,6 +21,7 @@ from rodin.avatar import Avatar
 from rodin.conventions import DEFAULT_FOV_DEGREES, DEFAULT_RADIUS
 from rodin.model import Model
 
+FRONT = (0.0, 0.0)  # azimuth and elevation that a visitor begins with, degrees
 DIRECTIONS = 64  # texts whose directions are kept
 BRAND = (32, 84, 147)
 

@@ -1,81 +1,39 @@
-"""One visitor of the viewer: the controls beside the picture, and what they do."""
+"""The viewer's controls beside the picture, and what they do."""
 
 from __future__ import annotations
 
-import math
-import traceback
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import viser
 
-from infra.storage import StorageError
 from pipelines import view_wishes as wishes
-from pipelines.view_frames import View, camera_of
 from pipelines.view_people import People, Person
+from pipelines.view_visitor import Visitor
 from pipelines.view_wishes import Change, Progress, Wish
-from pipelines.view_work import BusyError, Easel
 from rodin import cameras
 from rodin.avatar import Avatar
 
 if TYPE_CHECKING:
     from pipelines.view_page import Page
 
-FRONT = (0.0, 0.0)  # azimuth and elevation that a visitor begins with, degrees
-SIDES = {"Front": 0.0, "Left": -90.0, "Back": 180.0, "Right": 90.0}  # azimuths
+SIDES = {"Front": 0.0, "Left": -90.0, "Back": 180.0, "Right": 90.0}  # azimuths, degrees
 MAX_SEED = 2**31 - 1  # that the box takes; the library takes more
-_ERROR_STAYS = 12.0  # s
-_KINDS = ("avatar", "pair", "file")  # of work; of each a visitor has one that waits, the newest
-_JPEG = 92  # quality of the pictures that are sent
 
 
-class Stopped(Exception):
-    """A wish that nobody waits for any more."""
-
-
-class Panel:
-    """What a browser tab shows. The callbacks run on viser's threads, wishes on the line's."""
+class Panel(Visitor):
+    """The controls of a browser tab. Their callbacks run on viser's threads, work on the line's."""
 
     def __init__(self, page: Page, client: viser.ClientHandle) -> None:
-        self.page, self.client = page, client
-        self.avatar = self.origin = page.first  # origin: what edits start from
-        self.portrait = b""
+        super().__init__(page, client)
+        self.portrait = b""  # the last that was good
         self.person: Person | None = None
-        self.closed = False
-        self._newest = 0  # number of the newest wish for an avatar
-        self._error: viser.NotificationHandle | None = None
-        self.easel = Easel(self._show)
-        page.painter.add(self.easel)
         self._build()
-        self._look()
-
-        @client.camera.on_update
-        async def _(_: viser.CameraHandle) -> None:
-            page.painter.want(self.easel, view=self.view())
-
-        page.painter.want(self.easel, avatar=self.avatar, view=self.view())
-
-    def close(self) -> None:
-        """Forgets everything; what runs for this visitor stops at its next step."""
-        self.closed = True
-        for kind in _KINDS:
-            self.page.line.drop((self.client.client_id, kind))
-        self.page.painter.remove(self.easel)
-
-    def view(self) -> View:
-        """Where the browser's camera is."""
-        camera = self.client.camera
-        aspect = camera.image_width / max(1, camera.image_height)
-        matrix = camera_of(camera.wxyz, camera.position)
-        return View(matrix, aspect, math.degrees(camera.fov))
 
     # -- the controls --------------------------------------------------------------------------
 
     def _build(self) -> None:
         gui = self.client.gui
-        self.status = gui.add_markdown("")
-        self.bar = gui.add_progress_bar(0.0)
         tabs = gui.add_tab_group()
         with tabs.add_tab("New"):
             self._build_new()
@@ -85,7 +43,7 @@ class Panel:
             with tabs.add_tab("Data"):
                 self._build_people()
         side = gui.add_button_group("Look from", tuple(SIDES))
-        side.on_click(lambda _: self._turn_to(SIDES[side.value]))
+        side.on_click(lambda _: self.place(cameras.orbit(SIDES[side.value], 0.0)[:3, 3].numpy()))
         save = gui.add_button_group("Save", ("PNG", "GLB", "NPZ"))
         save.on_click(lambda _: self._save(f".{save.value.lower()}"))
 
@@ -137,7 +95,7 @@ class Panel:
         key.on_update(lambda _: self._choose(people, key.value) if key.value in keys else None)
         self.about = gui.add_markdown("")
         self.number = gui.add_slider("View", 1, 2, 1, 1, visible=False)
-        self.number.on_update(lambda event: self._ask("pair", self._pair) if event.client else None)
+        self.number.on_update(lambda event: self.ask("pair", self._pair) if event.client else None)
         self.truth = gui.add_image(np.full((8, 16, 3), 255, np.uint8), visible=False)
 
     # -- what they do --------------------------------------------------------------------------
@@ -156,7 +114,7 @@ class Panel:
                 self.portrait, self.again.visible = portrait, True
             self._put(made)
 
-        self._ask("avatar", work)
+        self.ask("avatar", work)
 
     def _next(self) -> None:
         _assign(self.seed, min(int(self.seed.value) + 1, MAX_SEED))
@@ -175,22 +133,22 @@ class Panel:
             made = wishes.change(self.page.model, self.origin, wish, self.page.direction)
             self._put(made, self.origin)
 
-        self._ask("avatar", work)
+        self.ask("avatar", work)
 
     def _undo(self) -> None:
-        self._ask("avatar", lambda _: self._put(self.origin))
+        self.ask("avatar", lambda _: self._put(self.origin))
 
     def _choose(self, people: People, key: str) -> None:
         def work(progress: Progress) -> None:
             self.person = people.load(key)
             self.about.content = self.person.text
             if self.person.views:
-                self.number.max = self.person.views
+                self.number.max = max(2, self.person.views)
                 _assign(self.number, 1)
                 self.number.visible = self.truth.visible = True
             self._pair(progress)
 
-        self._ask("avatar", work)
+        self.ask("avatar", work)
 
     def _pair(self, _: Progress) -> None:
         """Shows a view's truth beside the fit, and the fit from where they were seen."""
@@ -202,102 +160,26 @@ class Panel:
         if person.views:
             index = min(int(self.number.value), person.views) - 1
             self.truth.image = person.pair(index)
-            self._place(person.camera(index))
+            self.place(person.camera(index))
 
     def _save(self, suffix: str) -> None:
         avatar, view = self.avatar, self.view()
 
         def work(_: Progress) -> None:
-            self._say(f"Writing the {suffix[1:].upper()} file …")
+            self.say(f"Writing the {suffix[1:].upper()} file …")
             data = wishes.file_of(avatar, view, suffix)
             name = wishes.name_of(avatar) + suffix
             self.client.send_file_download(name, data, save_immediately=True)
 
-        self._ask("file", work)
-
-    def _turn_to(self, azimuth: float) -> None:
-        self._place(cameras.orbit(azimuth, 0.0)[:3, 3].numpy())
-
-    def _place(self, position: Any) -> None:
-        """Takes the browser's camera to a place, looking at the box centre."""
-        camera = self.client.camera
-        with self.client.atomic():
-            camera.up_direction = (0.0, 1.0, 0.0)
-            camera.position = position
-            camera.look_at = (0.0, 0.0, 0.0)
-        self.page.painter.want(self.easel, view=self.view())
-
-    # -- how it goes ---------------------------------------------------------------------------
-
-    def _ask(self, kind: str, work: Callable[[Progress], None]) -> None:
-        """Puts work for this visitor in the line, and tells how it goes."""
-        if kind == "avatar":
-            self._newest += 1
-        mine, stages = self._newest, 1 + (self.page.model.bundle.upsampler is not None)
-
-        def progress(stage: str, done: int, total: int) -> None:
-            if self.closed or (kind == "avatar" and self._newest != mine):
-                raise Stopped
-            share = (done / total + (stage == "upsampler")) / stages
-            self._say(f"Drawing the avatar: {share:.0%}", share)
-
-        def job() -> None:
-            try:
-                self._say("Working …")
-                work(progress)
-            except Stopped:
-                pass
-            except (ValueError, OSError, StorageError) as error:
-                self._fail(str(error))
-            except Exception as error:
-                traceback.print_exc()
-                self._fail(f"{type(error).__name__}: {error}")
-            self._look()
-
-        def place(before: int) -> None:
-            self._say(f"Waiting, {before} before this …")
-
-        try:
-            self.page.line.put((self.client.client_id, kind), job, place)
-        except BusyError as error:
-            self._fail(str(error))
+        self.ask("file", work)
 
     def _put(self, avatar: Avatar, origin: Avatar | None = None) -> None:
         """Another avatar; as a new origin it takes the changes back to none."""
-        if self.closed:
-            return
-        if origin is None:
+        if origin is None and not self.closed:
             for slider in self.sliders:
                 _assign(slider, 0.0)
                 slider.disabled = avatar.latent is None
-        self.avatar, self.origin = avatar, origin or avatar
-        self.page.painter.want(self.easel, avatar=avatar)
-        self._look()
-
-    def _look(self) -> None:
-        """The status line of a visitor who waits for nothing."""
-        self._say(wishes.describe(self.avatar))
-
-    def _say(self, text: str, share: float = 0.0) -> None:
-        """The status line, and how much of the work under way is done (in [0, 1])."""
-        if not self.closed:
-            self.status.content = text
-            _assign(self.bar, 100 * share)
-
-    def _fail(self, text: str) -> None:
-        """A message in the page; it replaces the one before."""
-        if self.closed:
-            return
-        if self._error is not None:
-            self._error.remove()
-        self._error = self.client.add_notification(
-            "That did not work", text, color="red", auto_close_seconds=_ERROR_STAYS
-        )
-
-    def _show(self, pixels: np.ndarray) -> None:
-        scene = self.client.scene
-        scene.set_background_image(pixels, format="jpeg", jpeg_quality=_JPEG)
-        self.client.flush()
+        self.take(avatar, origin or avatar)
 
 
 def _assign(control: Any, value: Any) -> None:

@@ -91,9 +91,13 @@ def test_a_stopped_picture_is_none(avatar: Avatar) -> None:
 def test_the_line_keeps_order_and_the_newest_wish_of_each() -> None:
     line, gate, done, told = Line(limit=2), threading.Event(), [], []
     begun, ended = threading.Event(), threading.Event()
-    line.put(
-        "a", lambda: (begun.set(), gate.wait(SOON), 1 / 0), nothing
-    )  # its end is not the line's
+
+    def fails() -> None:
+        begun.set()
+        gate.wait(SOON)
+        raise ZeroDivisionError  # its end is not the line's
+
+    line.put("a", fails, nothing)
     assert begun.wait(SOON)
     line.put("b", lambda: done.append("b, old"), told.append)
     line.put("c", lambda: done.append("c"), told.append)
@@ -102,7 +106,12 @@ def test_the_line_keeps_order_and_the_newest_wish_of_each() -> None:
     with pytest.raises(BusyError, match="2 others wait already"):
         line.put("d", nothing, nothing)
     line.drop("c")
-    line.put("d", lambda: (done.append("d"), ended.set()), nothing)
+
+    def last() -> None:
+        done.append("d")
+        ended.set()
+
+    line.put("d", last, nothing)
     gate.set()
     assert ended.wait(SOON)
     assert done == ["b", "d"]
