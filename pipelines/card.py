@@ -115,7 +115,7 @@ def texts(
     return rows
 
 
-def edits(reader: attributes.Reader, avatars: Sequence[Avatar]) -> list[str]:
+def edits(model: Model, reader: attributes.Reader, avatars: Sequence[Avatar]) -> list[str]:
     """Rows: text, share that has the attribute before and after, share of the others kept."""
     rows = []
     before = reader.read(torch.stack([portrait(avatar) for avatar in avatars]))
@@ -123,9 +123,11 @@ def edits(reader: attributes.Reader, avatars: Sequence[Avatar]) -> list[str]:
         if group not in reader.models or kind not in reader.models[group].classes_:
             continue
         changed: list[Tensor] = []
+        step = model.direction(text)
         for avatar in avatars:
             report(f"edit {text!r}: {len(changed) + 1} of {len(avatars)}")
-            changed.append(portrait(avatar.edit(text)))
+            assert avatar.latent is not None
+            changed.append(portrait(model.from_latent(avatar.latent + step, avatar.seed)))
         after = reader.read(torch.stack(changed))
         had, has = (np.mean([one[group] == kind for one in read]) for read in (before, after))
         others = [name for name in reader.models if name != group]
@@ -186,7 +188,7 @@ def work(args: Card) -> None:
         save(pictures.grid(pairs, labels, tile=96), folder / "model_card_nearest.jpg")
         free = reader.read(torch.stack(views))
         said = texts(model, reader, free, args.each) if model.bundle.prior else []
-        changed = edits(reader, avatars[: args.edited]) if model.bundle.prior else []
+        changed = edits(model, reader, avatars[: args.edited]) if model.bundle.prior else []
         if model.bundle.prior:
             shown(model, folder)
     report("")

@@ -166,11 +166,15 @@ class Model:
         return encode_portraits(self.bundle.base, over_white(image[None]))[0].cpu()
 
     def direction(self, text: str, *, guidance: float = 2.0, count: int = 16) -> Tensor:
-        """Step (D,) in the latent that `text` asks for: mean over noises of with minus without."""
-        seeds = range(count)
-        return (self.draw_latents(seeds, text, guidance=guidance) - self.draw_latents(seeds)).mean(
-            0
-        )
+        """Step (D,) in the latent that `text` asks for: mean over noises of with minus without.
+
+        Raises TextError where the model takes no text.
+        """
+        said = self.texts([text])[0]
+        prior = self.bundle.prior
+        assert prior is not None  # `texts` has refused
+        seeds, how = range(count), replace(PRIOR_SAMPLER, guidance=guidance)
+        return (prior.draw(seeds, said, how) - prior.draw(seeds, None, PRIOR_SAMPLER)).mean(0)
 
 
 def load(source: Path | str, *, device: str = "cpu", text_encoder: str = "") -> Model:

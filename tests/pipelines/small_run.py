@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,22 @@ from rodin.decoder import TriplaneDecoder
 from tests.rodin import scenes
 
 SIZE = 32
-TRAIN, VAL = [f"{i:09d}" for i in range(4)], ["000000009"]
+TRAIN, VAL = [f"{i:09d}" for i in range(4)], ["000000099"]
 
 
 def captions(key: str) -> list[str]:
     who = "man with a beard" if int(key) % 2 else "woman with curly hair"
     return [f"A portrait of a {who}.", f"young {who}"]
+
+
+def facts(key: str) -> dict[str, object]:
+    """Columns as the avatar factory has them; men and women take turns."""
+    odd = int(key) % 2
+    return {
+        "gender": "man" if odd else "woman", "years": 30.0, "skin_tone": "tan",
+        "hair_style": "short", "hair_colour": "brown", "beard": "full" if odd else "none",
+        "glasses": "none", "headwear": "none", "garment": "polo", "expression": "neutral",
+    }  # fmt: skip
 
 
 def head(key: str, decoder: TriplaneDecoder) -> dict[str, bytes]:
@@ -38,7 +49,7 @@ def head(key: str, decoder: TriplaneDecoder) -> dict[str, bytes]:
     return record.encode(
         record.TriplaneSample(
             key,
-            {"captions": captions(key)},
+            {"captions": captions(key), "attributes": facts(key)},
             planes.half().numpy(),
             views.rgba[0],
             views.rgba,
@@ -48,14 +59,14 @@ def head(key: str, decoder: TriplaneDecoder) -> dict[str, bytes]:
     )
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, train: Sequence[str] = TRAIN) -> Path:
     """A run in `folder`: tri-planes, and models as before training."""
     store = open_store(str(folder))
     planes = store.child("triplanes")
     decoder = TriplaneDecoder(dataclasses.replace(TINY.fit.engine.decoder, density_bias=-1.0))
     (folder / "triplanes").mkdir(parents=True)
     decoder.save(folder / "triplanes/decoder.safetensors")
-    units = [Unit("train", 0, tuple(TRAIN)), Unit("val", 0, tuple(VAL))]
+    units = [Unit("train", 0, tuple(train)), Unit("val", 0, tuple(VAL))]
     for unit in units:
         metrics = {"psnr": 20.0, "ssim": 0.9}
         members = [Packed(key, head(key, decoder), metrics) for key in unit.keys]
@@ -72,8 +83,8 @@ def make(folder: Path) -> Path:
 
             latents = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
             more["latents_safetensors"] = save({"latents": latents})
-        weights = system.state_dict()
-        models.save_model(store.child(f"models/{name}"), weights, {"identity": identity}, **more)
+        meta = {"identity": identity, "samples": 0}
+        models.save_model(store.child(f"models/{name}"), system.state_dict(), meta, **more)
     config = {"settings": {"sample": as_dict(TINY.sample)}, "digest": ""}
     store.write("config.json", json.dumps(config).encode())
     return folder

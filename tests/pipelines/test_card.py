@@ -1,0 +1,47 @@
+"""`rodin card` over a small run: its numbers are of no worth, its tables are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines import card, prompts
+from tests.pipelines import small_run
+
+
+def test_a_card_has_its_tables_and_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small_run.make(tmp_path / "run", [f"{i:09d}" for i in range(12)])
+    monkeypatch.setattr(card, "SIDE", 32)
+    monkeypatch.setattr(card, "SAMPLES", 16)
+    monkeypatch.setattr(prompts, "TEXTS", {k: prompts.TEXTS[k] for k in ("sex", "hat")})
+    monkeypatch.setattr(prompts, "SHOWN", prompts.SHOWN[:1])
+    monkeypatch.setattr(prompts, "EDITS", prompts.EDITS[1:2])
+    out = tmp_path / "card"
+    card.main([str(run), "--out", str(out), "--avatars", "11", "--each", "1", "--edited", "2"])
+    lines = (out / "model_card_tables.md").read_text().splitlines()
+    assert "| people | 12 trained with, 1 held out |" in lines
+    assert "| hat | too few people to learn it | | |" in lines
+    (sex,) = [line for line in lines if line.startswith("| sex | man, woman | ")]
+    # every class counts alike: what is made of no text has each half of the times on average
+    assert sex.endswith("| 50% |")
+    (edit,) = [line for line in lines if line.startswith("| with a full beard | ")]
+    assert edit.count("%") == 3
+    sheet = Image.open(out / "model_card.jpg")
+    assert sheet.size == (960, 192)
+    assert Image.open(out / "model_card_nearest.jpg").size == (960, 224)
+    assert (out / "model_card_texts.jpg").exists()
+
+
+def test_a_run_without_attributes_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_run, "facts", lambda key: {})
+    run = small_run.make(tmp_path / "run")
+    with pytest.raises(SystemExit) as stop:
+        card.main([str(run), "--out", str(tmp_path / "card")])
+    assert stop.value.code == 2
+    assert "attributes cannot be learned from 8 images" in capsys.readouterr().err
