@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipelines.settings import (
     BaseStage,
     FitStage,
+    PriorStage,
     RefinerStage,
     RenderStage,
     Resources,
@@ -18,6 +19,7 @@ from rodin.diffusion.upsampler import PatchSettings, UpsamplerSettings
 from rodin.fit import FitSettings
 from rodin.nn.refiner import RefinerNetSettings
 from rodin.nn.unet import UNetSettings
+from rodin.prior import PriorSettings
 from rodin.refiner import RefinerSettings
 from rodin.training import TrainSettings
 
@@ -94,6 +96,13 @@ SINGLE_GPU = RunSettings(
         ),
     ),
     sample=SampleStage(count=16, portraits=16, size=256),
+    prior=PriorStage(
+        model=PriorSettings(latent_dim=512),
+        # some 200 epochs; more, and a prior of so few people knows them by heart
+        train=TrainSettings(
+            total_samples=200_000, batch_size=64, learning_rate=3e-4, warmup_samples=6_400
+        ),
+    ),
     resources=Resources(gpus_per_fit=1.0, workers=1, cpus_per_worker=4.0, train_on_gpu=True),
 )
 
@@ -147,6 +156,15 @@ PAPER = RunSettings(
             net=RefinerNetSettings(factor=4, blocks=16),
             patch=PatchSettings(size=256, samples=128),
             adversarial_weight=0.01,
+        ),
+    ),
+    prior=PriorStage(
+        log_every=51_200,
+        checkpoint_every=512_000,
+        val_every=512_000,
+        model=PriorSettings(width=1024),
+        train=TrainSettings(
+            total_samples=10_240_000, batch_size=512, learning_rate=3e-4, warmup_samples=102_400
         ),
     ),
     sample=SampleStage(count=64, portraits=64, size=512, render_samples=256),

@@ -17,7 +17,9 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "infra" / "deploy"
-STAGES = {"render", "fit", "train-base", "train-upsampler", "train-refiner", "sample"}
+STAGES = {
+    "render", "fit", "train-base", "train-upsampler", "train-refiner", "train-prior", "sample",
+}  # fmt: skip
 PINNED = re.compile(r"^(ray|mlflow)==([\d.]+)", re.M)
 VERSIONS = dict(PINNED.findall((ROOT / "requirements.lock").read_text()))
 
