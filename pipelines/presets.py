@@ -132,7 +132,7 @@ TINY = RunSettings(
         ),
     ),
     prior=PriorStage(
-        log_every=32,
+        log_every=16,
         checkpoint_every=32,
         val_every=32,
         model=PriorSettings(latent_dim=16, width=32, blocks=1),

@@ -59,7 +59,7 @@ def client(uri: str) -> Any:
 
 def test_every_part_has_one_version_with_its_lineage(registered: str, run: Path) -> None:
     found = {model.name: model for model in client(registered).search_registered_models()}
-    parts = ("decoder", "base", "upsampler", "refiner")
+    parts = ("decoder", "base", "upsampler", "refiner", "prior")
     assert set(found) == {"rodin", *(f"rodin-{part}" for part in parts)}
     for name, model in found.items():
         assert {k: int(v) for k, v in model.aliases.items()} == {"champion": 1}
