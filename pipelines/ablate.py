@@ -96,7 +96,7 @@ def fit(task: Task, planes: Dataset, identity: dict[str, Any], tracking: Trackin
     if meta := models.read_meta(store):
         models.check_identity(store, meta["identity"], identity)
         return
-    samples = data.TriplaneSamples(planes, "train")
+    samples = data.TriplaneSamples(planes, "train", data.NAMES.get(kind, ()))
     mean, std = measure_planes(samples[i]["planes"] for i in range(len(samples)))
     system = models.build(task.stage, mean, std, models.load_decoder(planes.store))
     trainer = Trainer(system, task.stage.train, seed=task.seed, device=device())

@@ -6,7 +6,7 @@ Which samples make a batch is a function of (seed, samples seen): see `rodin.tra
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any
@@ -48,8 +48,9 @@ class RunOrder:
 class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
     """The samples of a split; recent ones stay in memory, decoded but in their stored types."""
 
-    def __init__(self, shards: Shards, split: str) -> None:
-        self.shards = shards
+    def __init__(self, shards: Shards, split: str, names: Sequence[str] = ()) -> None:
+        """`names` of the tensors that are made of each sample; empty: all. See `tensors`."""
+        self.shards, self.names = shards, names
         self.rows = list(shards.rows(split))
         if not self.rows:
             raise ValueError(
@@ -78,13 +79,15 @@ class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
         return sample
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return tensors(self.sample(index))
+        return tensors(self.sample(index), self.names)
 
     def held_out(self, count: int) -> dict[str, torch.Tensor] | None:
         """The first `count` people held out from training as a batch; None where there are none."""
-        if not self.shards.keys("val"):
-            return None
-        return joined(TriplaneSamples(self.shards, "val"), count)
+        return self.first("val", count) if self.shards.keys("val") else None
+
+    def first(self, split: str, count: int) -> dict[str, torch.Tensor]:
+        """The first `count` people of a split as a batch of all tensors."""
+        return joined(TriplaneSamples(self.shards, split), count)
 
 
 def size_of(sample: record.TriplaneSample) -> int:
@@ -96,16 +99,25 @@ def image(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels).movedim(-1, -3).float() / 255.0
 
 
-def tensors(sample: record.TriplaneSample) -> dict[str, torch.Tensor]:
+def floats(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+TENSORS: dict[str, Callable[[record.TriplaneSample], torch.Tensor]] = {
+    "planes": lambda sample: floats(sample.triplane),
+    "portrait": lambda sample: image(sample.portrait),
+    "views": lambda sample: image(sample.rgba),
+    "camera_to_world": lambda sample: floats(sample.camera_to_world),
+    "intrinsics": lambda sample: floats(sample.intrinsics),
+}
+# What a stage trains with, where that is not all: views are most of a sample's pixels.
+NAMES: dict[str, tuple[str, ...]] = {"base": ("planes", "portrait")}
+
+
+def tensors(sample: record.TriplaneSample, names: Sequence[str] = ()) -> dict[str, torch.Tensor]:
     """What the diffusion systems take: planes (3, C, R, R) raw, portrait (4, P, P), views
-    (K, 4, H, W), camera_to_world (K, 4, 4), intrinsics (K, 3, 3), all float32."""
-    return {
-        "planes": torch.from_numpy(sample.triplane.astype(np.float32)),
-        "portrait": image(sample.portrait),
-        "views": image(sample.rgba),
-        "camera_to_world": torch.from_numpy(sample.camera_to_world.astype(np.float32)),
-        "intrinsics": torch.from_numpy(sample.intrinsics.astype(np.float32)),
-    }
+    (K, 4, H, W), camera_to_world (K, 4, 4), intrinsics (K, 3, 3), all float32; or some of these."""
+    return {name: TENSORS[name](sample) for name in names or TENSORS}
 
 
 def joined(samples: Any, count: int) -> dict[str, torch.Tensor]:

@@ -174,5 +174,11 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
 
     def held_out(self, count: int) -> dict[str, Tensor] | None:
         """The first `count` people held out from training as a batch; None where there are none."""
-        people = LatentSamples(self.shards, self.table, "val", self.store)
-        return data.joined(people, count) if len(people) else None
+        found = self.first("val", count)
+        return found if len(found["latent"]) else None
+
+    def first(self, split: str, count: int) -> dict[str, Tensor]:
+        """The first `count` people of a split as a batch."""
+        people = LatentSamples(self.shards, self.table, split, self.store)
+        found = {"latent": people.latents[:count]}
+        return found if people.texts is None else found | {"text": people.texts[:count].float()}

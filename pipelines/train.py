@@ -101,7 +101,7 @@ def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
         people = latents.LatentSamples(planes, job.table, "train", texts)
         mean, std = measure_latents(people.latents)
         return people, models.build(job.stage, mean, std, models.load_decoder(planes.store))
-    samples = data.TriplaneSamples(planes, "train")
+    samples = data.TriplaneSamples(planes, "train", data.NAMES.get(job.name, ()))
     mean, std = measure_planes(samples[i]["planes"] for i in range(min(len(samples), MEASURED)))
     return samples, models.build(job.stage, mean, std, models.load_decoder(planes.store))
 

@@ -102,7 +102,7 @@ class Watch:
 
         people = self.held_out
         if people is None:
-            people = data.joined(self.samples, sheets.PEOPLE)
+            people = self.samples.first("train", sheets.PEOPLE)
         name = f"sheets/{seen:012d}.png"
         picture = sheets.draw(system, people, models.load_decoder(self.samples.shards.store))
         self.store.write(name, picture)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from infra.dataset import open_dataset
 from infra.storage import FileStore
-from pipelines.data import AHEAD, RunOrder, TriplaneSamples, batches
+from pipelines.data import AHEAD, NAMES, TENSORS, RunOrder, TriplaneSamples, batches
 from tests.infra import people
 
 
@@ -108,3 +108,16 @@ def test_loaders_with_workers_see_every_sample_once(tmp_path: Path, reader: str)
     wanted = [people.planes_of(key).astype(np.float32) for key in shards.keys("train")]
     found = sorted(plane.numpy().tobytes() for plane in planes)
     assert found == sorted(array.tobytes() for array in wanted)
+
+
+def test_a_stage_gets_what_it_trains_with(tmp_path: Path) -> None:
+    """And who looks at people gets all of them, whatever the stage trains with."""
+    store = FileStore(tmp_path)
+    people.make(store, people.keys_of(0, 4), shard_size=2)
+    shards = open_dataset(store)
+    some = TriplaneSamples(shards, "train", NAMES["base"])
+    whole = TriplaneSamples(shards, "train")
+    assert set(some[0]) == {"planes", "portrait"}
+    assert set(whole[0]) == set(TENSORS)
+    assert all(torch.equal(value, whole[0][name]) for name, value in some[0].items())
+    assert torch.equal(some.first("train", 1)["views"][0], whole[0]["views"])

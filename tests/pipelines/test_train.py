@@ -63,7 +63,7 @@ def trained(
         stage, train=dataclasses.replace(stage.train, total_samples=samples), **more
     )
     shards = open_dataset(open_store(str(planes)).child("triplanes"))
-    seen = data.TriplaneSamples(shards, "train")
+    seen = data.TriplaneSamples(shards, "train", data.NAMES.get(name, ()))
     channels = TINY.fit.engine.decoder.channels
     decoder = models.load_decoder(shards.store)
     system = models.build(stage, torch.zeros(channels), torch.ones(channels), decoder)
