@@ -254,9 +254,16 @@ class World:
         self.nodes[index].kill()
         self.nodes[index] = self._node(index)
         if skew:
+            library = self.folder / "sleep.so"
+            if not library.exists():
+                source = Path(__file__).with_name("sleep.c")
+                subprocess.run(
+                    ["gcc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library, source], check=True
+                )
             # Monotonic clocks stay: a wrong clock is a wrong date, not another speed of time.
             self.nodes[index].environment = {
-                "LD_PRELOAD": FAKETIME, "FAKETIME": skew, "FAKETIME_DONT_FAKE_MONOTONIC": "1"
+                "LD_PRELOAD": f"{library}:{FAKETIME}", "FAKETIME": skew,
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }  # fmt: skip
         self.nodes[index].start()
 
