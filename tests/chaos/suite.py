@@ -38,7 +38,7 @@ NIGHT: dict[str, dict[str, int]] = {
 }  # fmt: skip
 assert all(name in FAULTS for plan in NIGHT.values() for name in plan)
 DAMAGE = {"numbers": 2, "fit": 1}  # full disks, and as many flipped bytes
-TOGETHER = {"numbers": 4, "fit": 3, "train": 3, "render": 2}  # faults of one disturbed run
+TOGETHER = {"numbers": 6, "fit": 5, "train": 5, "render": 4}  # faults of one disturbed run
 
 
 def drawn(plan: dict[str, int], together: int, rng: random.Random) -> list[list[str]]:
