@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from infra.canon import settings_hash
+from infra.canon import settings_hash, sha256_hex
 from infra.manifest import Dataset, DatasetError, open_dataset
 from infra.shards import (
     Failure,
@@ -119,6 +119,7 @@ class FitWorker:
         self.features = perceptual.load(stage.vgg_weights or None) if measured else None
         self.work = self.waited = 0.0
         self.ended: float | None = None
+        self.drawn: dict[str, bytes] = {}  # previews (PNG) by the fingerprint of their fit
 
     def __call__(self, unit: Unit) -> dict[str, Any]:
         begin = time.perf_counter()
@@ -146,11 +147,19 @@ class FitWorker:
     ) -> Iterator[Packed | Failure]:
         """The people; at their end a look whether the unit is still as it was `before`.
 
-        A slow worker (of a second driver, or thought dead) must not undo what came after it.
+        A slow worker (of a second driver, or thought dead) must not undo what came after it. Only
+        then the previews are written: of the fits that were chosen.
         """
-        yield from people
+        self.drawn.clear()
+        chosen: dict[str, bytes] = {}
+        for item in people:
+            if isinstance(item, Packed) and (picture := self.drawn.get(fingerprint(item))):
+                chosen[item.key] = picture
+            yield item
         if read_sidecar(self.store, unit) != before:
             raise ShardReplaced(f"unit {unit.id} was committed by another worker")
+        for key, picture in chosen.items():
+            self.store.write(f"previews/{key}.png", picture)
 
     def people(self, unit: Unit, kept: KeptSamples, again: set[str]) -> Iterator[Packed | Failure]:
         """Everyone of the unit, in order: kept from before, or fitted in batches."""
@@ -239,7 +248,6 @@ class FitWorker:
         row = quality.strips(
             stored, self.decoder, held_out, count=PREVIEW_VIEWS, samples=engine.render_samples
         )
-        self.store.write(f"previews/{key}.png", quality.sheet([row], []))
         count = min(self.stage.views_kept, len(views))
         chosen = np.linspace(0, len(views), count, endpoint=False).astype(int)  # round the head
         meta = {
@@ -257,13 +265,20 @@ class FitWorker:
             camera_to_world=sample.camera_to_world[chosen],
             intrinsics=sample.intrinsics[chosen],
         )
-        return Packed(
+        found = Packed(
             key,
             record.encode(packed),
             metrics=metrics,
             attributes=sample.meta.get("attributes", {}),
             stats=channel_stats(planes),
         )
+        self.drawn[fingerprint(found)] = quality.sheet([row], [])
+        return found
+
+
+def fingerprint(fit: Packed) -> str:
+    """Names a fit by its planes: marks and metrics are written into it later."""
+    return sha256_hex(fit.members["triplane.npy"])
 
 
 def better(before: Packed, after: Packed | Failure, limit: float) -> Packed:

@@ -26,7 +26,7 @@ def full_disk(world: World, chain: Chain, chains: dict[str, Chain], seed: str) -
     """
     rng, begin = random.Random(seed), time.perf_counter()
     outcome = Outcome(chain.name, int(seed.rpartition("/")[2]))
-    disk = world.folder / f"disk-{outcome.number}"
+    disk = world.folder / f"disk-{chain.name}-{outcome.number}"
     disk.mkdir()
     reference = FileStore(world.bucket / chain.reference.rpartition("/")[2])
     need = sum(-(-reference.size(key) // PAGE) * PAGE for key in reference.list())

@@ -215,9 +215,46 @@ def test_a_slow_worker_does_not_undo_what_came_after_it(run: Path, decoder: Any)
     watched = slow.watched(people, UNIT, read_sidecar(store, UNIT))
     next(watched)
     worker(run, decoder)[0](UNIT)
+    pictures = previews(run)
+    assert set(pictures) == set(keys_in(store))
+    for path in (run / "triplanes/previews").iterdir():
+        path.write_bytes(b"of what came after")
     with pytest.raises(ShardReplaced, match="by another worker") as caught:
         list(watched)
     assert caught.value.transient
+    assert set(previews(run).values()) == {b"of what came after"}
+
+
+def test_previews_are_of_the_fits_that_were_kept(run: Path, decoder: Any) -> None:
+    """A second fit that is no better leaves the preview of the first."""
+    store = open_store(str(run)).child("triplanes")
+    worker(run, decoder)[0](UNIT)
+    first = previews(run)
+    fitter, identity = worker(run, decoder)
+    kept = KeptSamples(store, UNIT, identity)
+    old, key = {key: kept.get(key) for key in first}, min(first)
+    found = fitter.fit([record.decode_views(fitter.views.read(key))], True)[0]
+    assert isinstance(found, Packed) and old[key] is not None
+    assert previews(run) == first  # nothing before the commit
+    for chosen in (old[key], found):
+        drawn = dict(fitter.drawn)
+
+        def people(chosen: Any = chosen, drawn: Any = drawn) -> Any:
+            fitter.drawn.update(drawn)
+            yield chosen
+
+        list(fitter.watched(people(), UNIT, read_sidecar(store, UNIT)))
+        assert (previews(run)[key] == first[key]) is (chosen is old[key])
+
+
+def previews(run: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in (run / "triplanes/previews").iterdir()}
+
+
+def keys_in(store: Any) -> list[str]:
+    sidecar = read_sidecar(store, UNIT)
+    assert sidecar is not None
+    return [row["key"] for row in sidecar["rows"]]
 
 
 def check_export(run: Path) -> None:
