@@ -2,7 +2,7 @@
 
 Input    RUN with triplanes and models; --bundle FOLDER judges packed weights in place of the run's.
 Output   --out FOLDER: model_card_tables.md, and pictures for a page that includes them.
-Work     one process; some 400 avatars, a quarter of an hour on two cores.
+Work     one process; some 400 avatars, each drawn and looked at.
 """
 
 from __future__ import annotations
@@ -80,10 +80,7 @@ def made(model: Model, seeds: Sequence[int], text: str | None = None) -> list[Av
 def learned(judge: Judge) -> tuple[attributes.Reader, dict[str, float]]:
     """A reader of training people's real portraits and renders; how well it reads other people."""
     report("reader of attributes")
-    known = [who.classes for who in judge.train]
-    fits = [judge.of_portrait(who.planes, who) for who in judge.train]
-    images = torch.stack([who.real[0] for who in judge.train] + fits)
-    reader = attributes.Reader(judge.network).learn(images, known * 2)
+    reader = judge.reader()
     held_out = judge.held_out
     if not held_out:
         return reader, {}

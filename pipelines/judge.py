@@ -205,6 +205,14 @@ class Judge:
             f"{distances.FEATURES}_distance_{name}": float(torch.stack(apart).mean()),
         }
 
+    def reader(self) -> attributes.Reader:
+        """Learned from real portraits of training people and renders of their planes; ValueError
+        where they are too few."""
+        seen = [self.of_portrait(who.planes, who) for who in self.train]
+        images = torch.stack([who.real[0] for who in self.train] + seen)
+        known = [who.classes for who in self.train]
+        return attributes.Reader(self.network).learn(images, known * 2)
+
     def attributes(self, portraits: Sequence[Tensor]) -> dict[str, float]:
         """Whether avatars of held-out portraits have the attributes of their people.
 
@@ -213,14 +221,11 @@ class Judge:
         most that can be reached, and of other people's, which is chance. {} with too few people.
         """
         people = self.held_out[: len(portraits)]
-        known = [who.classes for who in self.train]
-        if not all(known) or not all(who.classes for who in people):
+        if not all(who.classes for who in [*self.train, *people]):
             return {}
         self.report("attributes of portraits")
-        seen = [self.of_portrait(who.planes, who) for who in self.train]
-        images = torch.stack([who.real[0] for who in self.train] + seen)
         try:
-            reader = attributes.Reader(self.network).learn(images, known * 2)
+            reader = self.reader()
         except ValueError:
             return {}
         wanted = [who.classes for who in people]

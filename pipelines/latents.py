@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import sys
 from typing import Any
 
@@ -119,8 +120,6 @@ def ensure_texts(planes: Shards, table: str, store: Store, encoder: str, dim: in
 
 def _digest_of(store: Store) -> str:
     """What the stored embeddings were made of; empty where there are none."""
-    import json
-
     try:
         head = store.read(TEXTS)
     except NotFoundError:
