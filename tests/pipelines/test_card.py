@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from infra.manifest import open_dataset
+from infra.storage import open_store
 from pipelines import card, prompts
+from pipelines.judge import Judge
+from pipelines.presets import TINY
 from tests.pipelines import small_run
 
 
@@ -45,3 +49,16 @@ def test_a_run_without_attributes_is_refused(
         card.main([str(run), "--out", str(tmp_path / "card")])
     assert stop.value.code == 2
     assert "attributes cannot be learned from 8 images" in capsys.readouterr().err
+
+
+def test_attributes_of_portraits_are_those_of_their_people(tmp_path: Path) -> None:
+    """Real views in place of avatars: what is read of them is what can be reached, others' not."""
+    out = open_store(str(small_run.make(tmp_path / "run", [f"{i:09d}" for i in range(12)])))
+    shards = open_dataset(out.child("triplanes"))
+    judge = Judge(out, shards, TINY.sample, 100, lambda text: None)
+    judge.held_out = judge.train[:6]  # men and women take turns: the next one is of the other sex
+    found = judge.attributes([who.real for who in judge.held_out])
+    assert found["attributes_of_portraits"] == found["attributes_of_real_portraits"] == 1.0
+    assert found["attributes_of_other_portraits"] == 0.0
+    judge.train = judge.train[:4]
+    assert judge.attributes([who.real for who in judge.held_out]) == {}
