@@ -7,7 +7,6 @@ Work     one process; some 400 avatars, each drawn and looked at.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from pipelines.context import sample_stage
 from pipelines.generate import open_model
 from pipelines.judge import Judge
 from pipelines.options import whole
-from pipelines.tool import command
+from pipelines.tool import command, say
 from rodin.avatar import Avatar
 from rodin.model import Model
 
@@ -58,11 +57,6 @@ class Card:
                 raise ValueError(f"--{name} is {getattr(self, name)}; use 1 to 1,000")
 
 
-def report(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{text:<60}", end="", file=sys.stderr, flush=True)
-
-
 def portrait(avatar: Avatar) -> Tensor:
     """The avatar from the front (S, S, 3) in [0, 1]."""
     image = avatar.render(size=SIDE, samples=SAMPLES)
@@ -72,14 +66,14 @@ def portrait(avatar: Avatar) -> Tensor:
 def made(model: Model, seeds: Sequence[int], text: str | None = None) -> list[Avatar]:
     found: list[Avatar] = []
     for seed in seeds:
-        report(f"{text or 'from seeds'}: {len(found) + 1} of {len(seeds)}")
+        say(f"{text or 'from seeds'}: {len(found) + 1} of {len(seeds)}")
         found.append(model.generate(seed, text))
     return found
 
 
 def learned(judge: Judge) -> tuple[attributes.Reader, dict[str, float]]:
     """A reader of training people's real portraits and renders; how well it reads other people."""
-    report("reader of attributes")
+    say("reader of attributes")
     reader = judge.reader()
     held_out = judge.held_out
     if not held_out:
@@ -116,13 +110,13 @@ def edits(model: Model, reader: attributes.Reader, avatars: Sequence[Avatar]) ->
     """Rows: text, share that has the attribute before and after, share of the others kept."""
     rows = []
     before = reader.read(torch.stack([portrait(avatar) for avatar in avatars]))
-    for group, kind, text in prompts.EDITS:
+    for group, kind, text in prompts.EDITS.values():
         if group not in reader.models or kind not in reader.models[group].classes_:
             continue
         changed: list[Tensor] = []
         step = model.direction(text)
         for avatar in avatars:
-            report(f"edit {text!r}: {len(changed) + 1} of {len(avatars)}")
+            say(f"edit {text!r}: {len(changed) + 1} of {len(avatars)}")
             assert avatar.latent is not None
             changed.append(portrait(model.from_latent(avatar.latent + step, avatar.seed)))
         after = reader.read(torch.stack(changed))
@@ -165,7 +159,7 @@ def sources(out: Store, judge: Judge) -> list[str]:
 def work(args: Card) -> None:
     out = open_store(whole(args.run))
     shards = open_dataset(out.child("triplanes"))
-    judge = Judge(out, shards, sample_stage(out), 100_000, report)
+    judge = Judge(out, shards, sample_stage(out), 100_000, say)
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     with open_model(args.bundle or args.run) as model:
@@ -188,7 +182,7 @@ def work(args: Card) -> None:
         changed = edits(model, reader, avatars[: args.edited]) if model.bundle.prior else []
         if model.bundle.prior:
             shown(model, folder)
-    report("")
+    say()
     page = [
         "| made of | |", "|---|---|", *sources(out, judge), "",
         "| novelty | |", "|---|---|",

@@ -11,7 +11,6 @@ Again    a second run measures again and overwrites; the same models and setting
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ from pipelines.context import default_tracking, sample_stage, timed, whole_uri
 from pipelines.judge import Judge
 from pipelines.options import whole
 from pipelines.registry import opened
-from pipelines.tool import command
+from pipelines.tool import command, say
 
 SHOWN = 6  # avatars of a kind on the page
 
@@ -64,12 +63,9 @@ def measure(
     `out` has the models and `data` the people."""
     shards = open_dataset(data.child("triplanes"))
 
-    def report(text: str) -> None:
-        print(f"\r{text:<60}", end="", file=sys.stderr, flush=True)
-
-    judge = Judge(out, shards, sample_stage(out), args.people, report)
+    judge = Judge(out, shards, sample_stage(out), args.people, say)
     seeds = [args.first_seed + i for i in range(args.avatars)]
-    report("avatars from seeds")
+    say("avatars from seeds")
     made = judge.draw(seeds, [judge.latent(seed) for seed in seeds])
     found, shown = judge.sets(list(made))
     found |= judge.fits()
@@ -82,7 +78,7 @@ def measure(
     if people:
         quality, portraits = judge.portraits(people)
         found |= quality | judge.attributes(portraits)
-    print(file=sys.stderr)
+    say()
     first = f"seeds {seeds[0]} to {seeds[min(SHOWN, len(seeds)) - 1]}"
     rows = [
         [images[0] for images in shown[:SHOWN]],

@@ -1,6 +1,7 @@
 """Avatars for people: from seeds, from a description or from a portrait.
 
-Input    MODEL: a bundle (rodin pack), a run, s3://..., or models:/rodin@champion.
+Input    nothing but wishes: the model comes with the package. Or MODEL: a bundle (rodin pack), a
+         run, s3://..., or models:/rodin@champion.
 Output   --out FOLDER: for each avatar NAME.glb (mesh), NAME.webp (a full turn), NAME.npz (the
          tri-plane), or what --files says; all of them from five sides in sheet.png; generate.json.
 Work     one process; on two cores some seconds an avatar.
@@ -9,7 +10,6 @@ Work     one process; on two cores some seconds an avatar.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,9 +22,9 @@ import tyro
 
 from pipelines import pictures
 from pipelines.options import UsageError
-from pipelines.tool import command
+from pipelines.tool import command, say
 from rodin.avatar import Avatar
-from rodin.model import MAX_AVATARS, Model
+from rodin.model import BUILTIN, MAX_AVATARS, Model, load
 
 AZIMUTHS = (-60.0, -30.0, 0.0, 30.0, 60.0)  # of a row of the sheet
 File = Literal["png", "glb", "ply", "webp", "gif", "mp4", "npz"]
@@ -34,10 +34,10 @@ File = Literal["png", "glb", "ply", "webp", "gif", "mp4", "npz"]
 class Generate:
     """What `rodin generate` takes."""
 
-    # a bundle's folder, a run, s3://bucket/prefix or models:/rodin@champion
-    model: Annotated[str, tyro.conf.Positional]
     # folder for the files
     out: str
+    # a bundle's folder, a run, s3://bucket/prefix or models:/rodin@champion; default: built in
+    model: Annotated[str, tyro.conf.Positional] = ""
     # seed of the first avatar; the others follow
     seed: int = 0
     # avatars to make
@@ -72,11 +72,9 @@ class Generate:
 
 @contextmanager
 def open_model(address: str, tracking: str = "", device: str = "cpu") -> Iterator[Model]:
-    """The model of a bundle's folder, a run or a registered model."""
-    if (Path(address) / "bundle.json").is_file():
-        import rodin
-
-        yield rodin.load(address, device=device)
+    """The model of a bundle's folder, a run or a registered model; "": that of the package."""
+    if not address or (Path(address) / "bundle.json").is_file():
+        yield load(address or BUILTIN, device=device)
         return
     from pipelines.pack import bundle_of
     from pipelines.registry import opened
@@ -108,7 +106,7 @@ def work(args: Generate) -> None:
             guidance=args.guidance,
             text_guidance=args.text_guidance,
             steps=args.steps,
-            progress=_report,
+            progress=lambda stage, done, total: say(f"{stage} {done} of {total}"),
         )
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -116,13 +114,13 @@ def work(args: Generate) -> None:
     names: list[str] = []
     for avatar in avatars:
         name = name_of(avatar, args)
-        _report(f"writing {name}", len(names), len(avatars))
+        say(f"writing {name}: {len(names) + 1} of {len(avatars)}")
         for suffix in args.files:
             mesh = suffix in ("glb", "ply")
             avatar.save(out / f"{name}.{suffix}", size=args.voxels if mesh else args.size)
         rows.append(views(avatar, args.size, refine=args.refine))
         names.append(name)
-    _report("", 1, 1)
+    say()
     sheet = pictures.png(pictures.grid(rows, names, across=1 if len(rows) < 4 else 2))
     (out / "sheet.png").write_bytes(sheet)
     facts = {name: avatar.facts for name, avatar in zip(names, avatars, strict=True)}
@@ -132,12 +130,6 @@ def work(args: Generate) -> None:
         f"wrote {len(avatars)} avatar{'s' * (len(avatars) > 1)} to {out}: look at"
         f" {out / 'sheet.png'} ({loaded - began:.0f} s to load, {took / len(avatars):.1f} s each)"
     )
-
-
-def _report(stage: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        text = f"{stage} {done} of {total}" if stage else ""
-        print(f"\r{text:<50}\r{text}", end="", file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

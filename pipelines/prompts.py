@@ -1,4 +1,7 @@
-"""Texts that a model is asked about: for each attribute, what its classes are called, and edits."""
+"""Texts that a model is asked about: for each attribute, what its classes are called, and edits.
+
+The edits are also the viewer's sliders.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +44,16 @@ TEXTS: dict[str, dict[str, str]] = {
         "other": "a person looking surprised with an open mouth",
     },
 }
-# group, class that an edit leads to, its text
-EDITS: tuple[tuple[str, str, str], ...] = (
-    ("glasses", "yes", "wearing glasses"),
-    ("beard", "yes", "with a full beard"),
-    ("hat", "yes", "wearing a hat"),
-    ("hair colour", "blond", "with blond hair"),
-    ("age", "old", "an old person with wrinkles"),
-    ("expression", "smiling", "with a wide open smile"),
-)
+# label of an edit -> group, class that it leads to, text
+EDITS: dict[str, tuple[str, str, str]] = {
+    "Age": ("age", "old", "an old person with wrinkles"),
+    "Beard": ("beard", "yes", "with a full beard"),
+    "Blond hair": ("hair colour", "blond", "with blond hair"),
+    "Glasses": ("glasses", "yes", "wearing glasses"),
+    "Hat": ("hat", "yes", "wearing a hat"),
+    "Long hair": ("hair length", "long", "with long hair"),
+    "Smile": ("expression", "smiling", "with a wide open smile"),
+}
 SHOWN: tuple[str, ...] = (
     "young woman with curly red hair and a green hoodie",
     "old man with a grey beard and round glasses",

@@ -262,9 +262,12 @@ def bind(address: str, tracking: str, service: Service) -> serve.Application:
 
 
 def build(args: dict[str, Any]) -> serve.Application:
-    """The application of a Serve config file: model, tracking, and fields of `Service`."""
+    """The application of a Serve config file: model, tracking, and fields of `Service`.
+
+    Without a model it is that of the package.
+    """
     from pydantic import TypeAdapter
 
     rest = dict(args)
-    address, tracking = str(rest.pop("model")), str(rest.pop("tracking", ""))
+    address, tracking = str(rest.pop("model", "")), str(rest.pop("tracking", ""))
     return bind(address, tracking, TypeAdapter(Service).validate_python(rest))

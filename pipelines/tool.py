@@ -73,6 +73,13 @@ def find_decoder(address: str) -> TriplaneDecoder:
     )
 
 
+def say(text: str = "") -> None:
+    """The one line on a terminal that says what is under way; without text it is cleared."""
+    if sys.stderr.isatty():
+        text = text[:70]
+        print(f"\r{text:<70}\r{text}", end="", file=sys.stderr, flush=True)
+
+
 def write_file(store: Store, name: str, make: Callable[[Path], object]) -> None:
     """Places the file that `make(path)` writes into a store, whole or not at all."""
     with tempfile.TemporaryDirectory(prefix="rodin-") as folder:

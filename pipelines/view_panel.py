@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import viser
 
+from pipelines import prompts
 from pipelines import view_wishes as wishes
 from pipelines.view_people import People, Person
 from pipelines.view_visitor import Visitor
@@ -77,7 +78,7 @@ class Panel(Visitor):
         self.share = gui.add_slider("Mix", 0.0, 1.0, 0.05, 0.0)
         self.edits = {
             text: gui.add_slider(label, 0.0, 2.0, 0.1, 0.0)
-            for label, text in (wishes.EDITS.items() if talks else ())
+            for label, (_, _, text) in (prompts.EDITS.items() if talks else ())
         }
         self.words = gui.add_text("Own words", "", visible=talks)
         self.strength = gui.add_slider("Strength", 0.0, 2.0, 0.1, 0.0, visible=talks)
@@ -124,13 +125,13 @@ class Panel(Visitor):
         self._generate(file.content or b"?")  # nothing is no image either
 
     def _change(self) -> None:
-        def work(_: Progress) -> None:
+        def work(progress: Progress) -> None:
             # read now: of two callbacks that ran at once the one with the older values may be last
             edits = [(text, float(slider.value)) for text, slider in self.edits.items()]
             if self.words.value.strip():
                 edits.append((self.words.value, float(self.strength.value)))
             wish = Change(int(self.other.value), float(self.share.value), tuple(edits))
-            made = wishes.change(self.page.model, self.origin, wish, self.page.direction)
+            made = wishes.change(self.page.model, self.origin, wish, self.page.direction, progress)
             self._put(made, self.origin)
 
         self.ask("avatar", work)

@@ -76,8 +76,8 @@ class People:
 
 
 def people_of(address: str, decoder: TriplaneDecoder) -> People | None:
-    """The people of a run; None for a bundle or a registered model, which have none."""
-    if is_registered(address) or (Path(address) / "bundle.json").is_file():
+    """The people of a run; None for bundles (that of the package too) and registered models."""
+    if not address or is_registered(address) or (Path(address) / "bundle.json").is_file():
         return None
     store = open_store(whole(address)).child("triplanes")
     if not store.exists("dataset.json"):

@@ -21,15 +21,6 @@ MAX_UPLOAD = 10 << 20  # bytes of a portrait
 MAX_STEPS = 50  # of each diffusion; the library takes more, a page must answer
 PICTURE = Level(768, 192)  # of a saved picture
 MESH_VOXELS = 192  # a side of a saved mesh's grid
-# A sentence that makes a direction, by the slider's label.
-EDITS = {
-    "Age": "An old person with grey hair.",
-    "Beard": "A man with a full beard.",
-    "Glasses": "A person wearing glasses.",
-    "Hat": "A person wearing a hat.",
-    "Long hair": "A person with long hair.",
-    "Smile": "A smiling person.",
-}
 
 Progress = Callable[[str, int, int], None]
 
@@ -76,9 +67,16 @@ def make(model: Model, wish: Wish, progress: Progress) -> Avatar:
 
 
 def change(
-    model: Model, origin: Avatar, wish: Change, direction: Callable[[str], Tensor]
+    model: Model,
+    origin: Avatar,
+    wish: Change,
+    direction: Callable[[str], Tensor],
+    progress: Progress,
 ) -> Avatar:
-    """`origin` as `wish` says, with its own noise; `direction(text)` is `Model.direction`."""
+    """`origin` as `wish` says, with its own noise; `direction(text)` is `Model.direction`.
+
+    Whatever `progress` raises ends it.
+    """
     if origin.latent is None:
         raise AvatarError("a fitted person has no latent to change; generate an avatar first")
     latent = origin.latent
@@ -91,7 +89,9 @@ def change(
         return origin
     sampled: dict[str, Any] = {name: origin.facts[name] for name in ("guidance", "steps")}
     facts = {**origin.facts, "mixed": [wish.other, wish.share], "edits": [*wish.edits]}
-    return model.from_latent(latent, origin.seed, **sampled, facts=facts)
+    return model.from_latents(
+        latent[None], [origin.seed], **sampled, facts=[facts], progress=progress
+    )[0]
 
 
 def file_of(avatar: Avatar, view: View, suffix: str) -> bytes:

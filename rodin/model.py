@@ -1,7 +1,7 @@
 """The Python interface: load a model, make avatars.
 
     import rodin
-    model = rodin.load("bundle/")
+    model = rodin.load()  # the weights of the package; rodin.load("bundle/"): those of a run
     avatar = model.generate(seed=3)
     avatar.save("three.glb")
     avatar.render(azimuth=30).save("three.png")
@@ -32,6 +32,7 @@ from rodin.prior import PRIOR_SAMPLER
 from rodin.text import TextEncoder, TextError, open_encoder
 
 MAX_AVATARS = 64  # of one call
+BUILTIN = Path(__file__).parent / "weights"  # a bundle that comes with the package
 SPREAD = 0.8  # deviations of the portraits' Gaussian that latents are drawn with, without a prior
 
 
@@ -177,8 +178,11 @@ class Model:
         return (prior.draw(seeds, said, how) - prior.draw(seeds, None, PRIOR_SAMPLER)).mean(0)
 
 
-def load(source: Path | str, *, device: str = "cpu", text_encoder: str = "") -> Model:
-    """The model in a bundle's folder (`rodin pack` makes one from a run); raises BundleError."""
+def load(source: Path | str = BUILTIN, *, device: str = "cpu", text_encoder: str = "") -> Model:
+    """The model of the package, or in a bundle's folder (`rodin pack` makes one from a run).
+
+    Raises BundleError.
+    """
     return Model(Bundle.load(source, device), text_encoder=text_encoder)
 
 

@@ -23,7 +23,7 @@ def test_a_card_has_its_tables_and_pictures(
     monkeypatch.setattr(card, "SAMPLES", 16)
     monkeypatch.setattr(prompts, "TEXTS", {k: prompts.TEXTS[k] for k in ("sex", "hat")})
     monkeypatch.setattr(prompts, "SHOWN", prompts.SHOWN[:1])
-    monkeypatch.setattr(prompts, "EDITS", prompts.EDITS[1:2])
+    monkeypatch.setattr(prompts, "EDITS", {"Beard": prompts.EDITS["Beard"]})
     out = tmp_path / "card"
     card.main([str(run), "--out", str(out), "--avatars", "11", "--each", "1", "--edited", "2"])
     lines = (out / "model_card_tables.md").read_text().splitlines()

@@ -216,15 +216,26 @@ def test_changes_start_from_the_origin(model: Model, avatar: Avatar) -> None:
 
     latent = avatar.latent
     assert latent is not None
-    assert view_wishes.change(model, avatar, Change(7, 0.0, (("old", 0.0),)), direction) is avatar
+    assert (
+        view_wishes.change(model, avatar, Change(7, 0.0, (("old", 0.0),)), direction, nothing)
+        is avatar
+    )
     other = model.generate(7, steps=1)
     assert other.latent is not None
-    changed = view_wishes.change(model, avatar, Change(7, 0.25, (("old", 0.5),)), direction)
+    changed = view_wishes.change(
+        model, avatar, Change(7, 0.25, (("old", 0.5),)), direction, nothing
+    )
     torch.testing.assert_close(changed.latent, 0.75 * latent + 0.25 * other.latent + 0.5)
     assert changed.seed == 3 and changed.facts["steps"] == 1
     assert view_wishes.name_of(changed) == "seed-000003-changed"
-    mixed = view_wishes.change(model, avatar, Change(7, 0.25), direction)
+    mixed = view_wishes.change(model, avatar, Change(7, 0.25), direction, nothing)
     assert torch.equal(mixed.planes, avatar.towards(other, 0.25).planes)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        raise InterruptedError(stage)
+
+    with pytest.raises(InterruptedError):  # a newer change ends this one between steps
+        view_wishes.change(model, avatar, Change(7, 0.25), direction, stop)
 
 
 def test_files(avatar: Avatar, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +271,7 @@ def test_people_of_a_run(run: Path, model: Model, tmp_path: Path) -> None:
         people.load("nobody")
     origin = person.avatar
     with pytest.raises(AvatarError, match="no latent to change"):
-        view_wishes.change(model, origin, Change(1, 1.0), lambda _: torch.zeros(1))
+        view_wishes.change(model, origin, Change(1, 1.0), lambda _: torch.zeros(1), nothing)
     (tmp_path / "bundle.json").write_text("{}")
     assert people_of(str(tmp_path), model.bundle.decoder) is None
     assert people_of("models:/rodin@champion", model.bundle.decoder) is None

@@ -18,11 +18,11 @@ from playwright.sync_api import Page as Tab
 
 from pipelines import view_work
 from pipelines.generate import open_model
+from pipelines.prompts import EDITS
 from pipelines.view_frames import Level
 from pipelines.view_page import Page
 from pipelines.view_panel import Panel
 from pipelines.view_people import people_of
-from pipelines.view_wishes import EDITS
 from rodin import cameras
 from rodin.conventions import DEFAULT_FOV_DEGREES
 from tests.pipelines import small_run
@@ -149,7 +149,7 @@ def changes(tab: Tab, panel: Panel, page: Page) -> None:
     page.direction = direction
     tab.get_by_role("slider").nth(1 + list(EDITS).index("Glasses")).press("ArrowRight")
     until(lambda: panel.avatar.facts["edits"][list(EDITS).index("Glasses")][1], "the edit")
-    assert asked == [EDITS["Glasses"]]
+    assert asked == [EDITS["Glasses"][2]]
     assert mixed.latent is not None and panel.avatar.latent is not None
     torch.testing.assert_close(panel.avatar.latent, mixed.latent + 0.1)
     tab.get_by_role("button", name="Undo all").click()
