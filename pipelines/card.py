@@ -1,7 +1,8 @@
 """A model's card: what it was made of, what it is asked for and gives, what it cannot do.
 
 Input    RUN with triplanes and models; --bundle FOLDER judges packed weights in place of the run's.
-Output   --out FOLDER: model_card_tables.md, and pictures for a page that includes them.
+Output   --out FOLDER: model_card.md with tables, and its pictures. Where the page is there already,
+         only what stands between its lines "<!-- measured -->" and "<!-- end -->" is replaced.
 Work     one process; some 400 avatars, each drawn and looked at.
 """
 
@@ -32,6 +33,8 @@ SIDE = 128  # px, of the portraits that are read
 SAMPLES = 64  # along a ray
 ACROSS = 10  # avatars in a row of the sheet
 NEAREST = 10  # avatars shown beside the training person nearest to them
+PAGE = "model_card.md"
+MARKS = ("<!-- measured -->", "<!-- end -->")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Card:
 
     # the run that was trained: a folder or s3://bucket/prefix
     run: Annotated[str, tyro.conf.Positional]
-    # folder for model_card_tables.md and its pictures
+    # folder for model_card.md and its pictures
     out: str
     # packed weights to judge, in place of the run's
     bundle: str = ""
@@ -85,24 +88,23 @@ def learned(judge: Judge) -> tuple[attributes.Reader, dict[str, float]]:
 def texts(
     model: Model, reader: attributes.Reader, free: Sequence[dict[str, str]], each: int
 ) -> list[str]:
-    """Rows: group, classes, agreement of avatars of texts, and of avatars of nobody."""
+    """Rows: group, share of each class's avatars that have it, their mean, that of no text."""
     rows = []
     for group, said in prompts.TEXTS.items():
         if group not in reader.models:
             rows.append(f"| {group} | too few people to learn it | | |")
             continue
         known = set(reader.models[group].classes_)
-        wanted, read = [], []
+        asked: dict[str, float] = {}
         for kind, text in said.items():
-            if kind not in known:
-                continue
-            images = torch.stack([portrait(a) for a in made(model, range(each), text)])
-            read += reader.read(images)
-            wanted += [{group: kind}] * each
-        found = attributes.agreement(read, wanted).get(group, float("nan"))
-        names = [kind for kind in said if kind in known]
-        shares = [np.mean([one[group] == kind for one in free]) for kind in names]
-        rows.append(f"| {group} | {', '.join(names)} | {found:.0%} | {np.mean(shares):.0%} |")
+            if kind in known:
+                read = reader.read(
+                    torch.stack([portrait(a) for a in made(model, range(each), text)])
+                )
+                asked[kind] = float(np.mean([one[group] == kind for one in read]))
+        chance = np.mean([[one[group] == kind for one in free] for kind in asked])
+        classes = ", ".join(f"{kind} {share:.0%}" for kind, share in asked.items())
+        rows.append(f"| {group} | {classes} | {np.mean([*asked.values()]):.0%} | {chance:.0%} |")
     return rows
 
 
@@ -137,6 +139,17 @@ def shown(model: Model, out: Path) -> None:
     save(pictures.grid(rows, list(prompts.SHOWN)), out / "model_card_texts.jpg")
 
 
+def around(path: Path) -> tuple[str, str]:
+    """What people wrote before and after the measured part, marks included."""
+    began, ended = MARKS
+    text = path.read_text() if path.exists() else f"{began}\n{ended}\n"
+    head, found, rest = text.partition(began)
+    _, closed, tail = rest.partition(ended)
+    if not (found and closed):
+        raise ValueError(f"{path} has no lines {began} and {ended}; add them, or use another --out")
+    return f"{head}{began}\n", f"\n{ended}{tail}"
+
+
 def save(image: Any, path: Path) -> None:
     image.save(path, "JPEG", quality=85, optimize=True)
 
@@ -162,6 +175,7 @@ def work(args: Card) -> None:
     judge = Judge(out, shards, sample_stage(out), 100_000, say)
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
+    head, tail = around(folder / PAGE)
     with open_model(args.bundle or args.run) as model:
         reader, limit = learned(judge)
         avatars = made(model, range(args.avatars))
@@ -187,14 +201,14 @@ def work(args: Card) -> None:
         "| made of | |", "|---|---|", *sources(out, judge), "",
         "| novelty | |", "|---|---|",
         *(f"| {name.replace('_', ' ')} | {value:.2f} |" for name, value in novelty.items()), "",
-        "| attribute | classes | avatars of a text that have it | avatars of no text |",
+        "| attribute | avatars of a text for each class that have it | mean | avatars of no text |",
         "|---|---|---|---|", *said, "",
         "| edit | have it before | after | other attributes kept |", "|---|---|---|---|", *changed,
         "", "| attribute | read off renders of held-out people |", "|---|---|",
         *(f"| {name} | {share:.0%} |" for name, share in limit.items()),
     ]  # fmt: skip
-    (folder / "model_card_tables.md").write_text("\n".join(page) + "\n")
-    print(f"wrote {folder / 'model_card_tables.md'} and its pictures")
+    (folder / PAGE).write_text(head + "\n".join(page) + tail)
+    print(f"wrote {folder / PAGE} and its pictures")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

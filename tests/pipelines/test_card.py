@@ -26,10 +26,10 @@ def test_a_card_has_its_tables_and_pictures(
     monkeypatch.setattr(prompts, "EDITS", {"Beard": prompts.EDITS["Beard"]})
     out = tmp_path / "card"
     card.main([str(run), "--out", str(out), "--avatars", "11", "--each", "1", "--edited", "2"])
-    lines = (out / "model_card_tables.md").read_text().splitlines()
+    lines = (out / "model_card.md").read_text().splitlines()
     assert "| people | 12 trained with, 1 held out |" in lines
     assert "| hat | too few people to learn it | | |" in lines
-    (sex,) = [line for line in lines if line.startswith("| sex | man, woman | ")]
+    (sex,) = [line for line in lines if line.startswith("| sex | man ")]
     # every class counts alike: what is made of no text has each half of the times on average
     assert sex.endswith("| 50% |")
     (edit,) = [line for line in lines if line.startswith("| with a full beard | ")]
@@ -38,6 +38,16 @@ def test_a_card_has_its_tables_and_pictures(
     assert sheet.size == (960, 192)
     assert Image.open(out / "model_card_nearest.jpg").size == (960, 224)
     assert (out / "model_card_texts.jpg").exists()
+
+
+def test_a_page_keeps_what_people_wrote(tmp_path: Path) -> None:
+    page = tmp_path / "model_card.md"
+    page.write_text("# Card\n<!-- measured -->\nold\n<!-- end -->\nLimits\n")
+    head, tail = card.around(page)
+    assert f"{head}new{tail}" == "# Card\n<!-- measured -->\nnew\n<!-- end -->\nLimits\n"
+    page.write_text("# Card of somebody else\n")
+    with pytest.raises(ValueError, match="has no lines <!-- measured --> and <!-- end -->"):
+        card.around(page)
 
 
 def test_a_run_without_attributes_is_refused(
