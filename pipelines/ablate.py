@@ -35,7 +35,6 @@ from pipelines.settings import BaseStage, RunSettings, as_dict
 from pipelines.variants import FULL, PAIRS, VARIANTS, DiffusionStage, Variant
 from rodin import triplane
 from rodin.diffusion.sampling import Noise, sample
-from rodin.diffusion.statistics import measure_planes
 from rodin.nn.cost import unet_cost
 from rodin.training import Trainer
 
@@ -97,8 +96,7 @@ def fit(task: Task, planes: Dataset, identity: dict[str, Any], tracking: Trackin
         models.check_identity(store, meta["identity"], identity)
         return
     samples = data.TriplaneSamples(planes, "train", data.NAMES.get(kind, ()))
-    mean, std = measure_planes(samples[i]["planes"] for i in range(len(samples)))
-    system = models.build(task.stage, mean, std, models.load_decoder(planes.store))
+    system = models.begin(task.stage, samples, models.load_decoder(planes.store))
     trainer = Trainer(system, task.stage.train, seed=task.seed, device=device())
     found = load_checkpoint(store.child("checkpoints"))
     if found:

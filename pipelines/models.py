@@ -20,13 +20,18 @@ from pipelines.settings import (
     UpsamplerStage,
     as_dict,
 )
+from rodin import triplane
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.base import BaseSystem
+from rodin.diffusion.sight import measure_sight
+from rodin.diffusion.statistics import measure_planes
 from rodin.diffusion.upsampler import UpsamplerSystem
 from rodin.prior import LatentPrior
 from rodin.refiner import RefinerSystem
 
 MODEL_VERSION = 1
+MEASURED = 2048  # people whose planes give the mean map and deviation; more change little
+SEEN = 40  # people on whom it is measured what of planes is seen
 # settings of a stage that say when to train and to look, and change no weight
 WATCHING = (
     "in_chain",
@@ -99,6 +104,21 @@ def build(
     if isinstance(stage, UpsamplerStage):
         return UpsamplerSystem(stage.model, mean, std, decoder)
     return RefinerSystem(stage.model, decoder)
+
+
+def begin(stage: TrainStage, samples: Any, decoder: TriplaneDecoder) -> Any:
+    """The untrained system of a stage on planes, with the statistics of `samples`.
+
+    samples[i]["planes"] (3, C, R, R). The base is told what of them is seen, where it asks.
+    """
+    planes = (samples[i]["planes"] for i in range(min(len(samples), MEASURED)))
+    system = build(stage, *measure_planes(planes), decoder)
+    if isinstance(stage, BaseStage) and isinstance(system, BaseSystem) and stage.model.sight:
+        some = (samples[i]["planes"] for i in range(min(len(samples), SEEN)))
+        size = stage.model.size
+        low = (triplane.resize(each[None].float(), size)[0] for each in some)
+        system.attach(measure_sight(low, decoder, system.statistics))
+    return system
 
 
 def blank(stage: TrainStage, decoder: TriplaneDecoder) -> Any:

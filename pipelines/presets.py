@@ -173,6 +173,8 @@ DEMO = RunSettings(
             # narrow to pass their noise through, which eps and v would ask of it.
             output="x0",
             weight=WeightSettings(kind="velocity"),
+            # small networks must spend what they have where it is seen
+            sight=0.75,
             schedule=ScheduleSettings(log_snr_start=6.0, log_snr_end=-12.0),
             unet=UNetSettings(
                 plane_channels=16,

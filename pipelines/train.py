@@ -32,7 +32,6 @@ from pipelines.settings import PriorStage, RunSettings, TrainStage, as_dict
 from pipelines.watch import Meter, Watch
 
 MAX_RESTARTS = 3  # of a lost worker or node
-MEASURED = 2048  # people whose planes give the mean map and deviation; more change little
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +92,6 @@ def train(job: Job) -> None:
 
 def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
     """What a stage trains with, and its system before the first step."""
-    from rodin.diffusion.statistics import measure_planes
     from rodin.prior import measure_latents
 
     if isinstance(job.stage, PriorStage):
@@ -102,8 +100,7 @@ def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
         mean, std = measure_latents(people.latents)
         return people, models.build(job.stage, mean, std, models.load_decoder(planes.store))
     samples = data.TriplaneSamples(planes, "train", data.NAMES.get(job.name, ()))
-    mean, std = measure_planes(samples[i]["planes"] for i in range(min(len(samples), MEASURED)))
-    return samples, models.build(job.stage, mean, std, models.load_decoder(planes.store))
+    return samples, models.begin(job.stage, samples, models.load_decoder(planes.store))
 
 
 def resume(job: Job, trainer: Any, store: Store) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rodin import triplane
 from rodin.diffusion.sampling import Denoiser, Prediction, guided
 from rodin.diffusion.schedule import Schedule, ScheduleSettings
+from rodin.diffusion.sight import Sight
 from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
 from rodin.diffusion.targets import Output, WeightSettings, check_output, target, to_clean
 from rodin.nn.encoder import EncoderSettings, PortraitEncoder
@@ -34,6 +35,7 @@ class BaseSettings:
     weight: WeightSettings = field(default_factory=WeightSettings)  # of the levels of noise
     latent_dropout: float = 0.2  # share of samples trained without their latent
     vlb_weight: float = 1.0  # of the bound in nats a value, where the variance is learned
+    sight: float = 0.0  # share of the loss that counts errors as they are seen; not in the paper
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.size % self.unet.factor:
@@ -44,6 +46,8 @@ class BaseSettings:
         check_output("base", self.output)
         if not 0 <= self.latent_dropout <= 1:
             raise ValueError(f"base.latent_dropout is {self.latent_dropout}; it lies in [0, 1]")
+        if not 0 <= self.sight < 1:
+            raise ValueError(f"base.sight is {self.sight}; it lies in [0, 1)")
         if self.unet.latent_dim != self.encoder.latent_dim:
             raise ValueError(
                 f"base.unet.latent_dim is {self.unet.latent_dim} but encoder.latent_dim is "
@@ -53,6 +57,9 @@ class BaseSettings:
 
 class BaseSystem(nn.Module):
     """U-Net, portrait encoder and plane statistics: the loss, and the denoiser for sampling."""
+
+    _channels: Tensor
+    _texels: Tensor
 
     def __init__(
         self,
@@ -67,6 +74,15 @@ class BaseSystem(nn.Module):
         self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels, settings.size)
         self.unet = TriplaneUNet(settings.unet)
         self.encoder = PortraitEncoder(settings.encoder)
+        # Of the training alone, and measured anew at its start: no part of the weights.
+        channels, size = settings.unet.plane_channels, settings.size
+        self.register_buffer("_channels", torch.zeros(channels, channels), persistent=False)
+        self.register_buffer("_texels", torch.zeros(3, size, size), persistent=False)
+
+    def attach(self, sight: Sight) -> None:
+        """What training with `settings.sight` measures errors with; see `measure_sight`."""
+        self._channels.copy_(sight.channels)
+        self._texels.copy_(sight.texels)
 
     @property
     def plane_shape(self) -> tuple[int, int, int, int]:
@@ -112,7 +128,10 @@ class BaseSystem(nn.Module):
         output, variance = self._network(noisy, t, latent)
         error = output - target(self.schedule, clean, noise, t, self.settings.output)
         weight = self.settings.weight(self.schedule.log_snr(t), self.settings.output)
-        simple = (weight * error.square().flatten(1).mean(1)).mean()
+        square = error.square().flatten(1).mean(1)
+        if share := self.settings.sight:
+            square = (1 - share) * square + share * self._sight(error)
+        simple = (weight * square).mean()
         if variance is None:
             return {"loss": simple}
         bound = self._bound(clean, noisy, self._clean(noisy, output.detach(), t), variance, t)
@@ -150,6 +169,13 @@ class BaseSystem(nn.Module):
             return output, None
         output, variance = output.chunk(2, dim=2)
         return output, (variance + 1) / 2
+
+    def _sight(self, error: Tensor) -> Tensor:
+        if not bool(self._texels.any()):
+            raise ValueError(
+                f"base.sight is {self.settings.sight}, and nothing was measured: attach a Sight"
+            )
+        return Sight(self._channels, self._texels)(error)
 
     def _clean(self, noisy: Tensor, output: Tensor, t: Tensor) -> Tensor:
         return to_clean(self.schedule, noisy, output, t, self.settings.output)
