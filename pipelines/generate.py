@@ -50,8 +50,8 @@ class Generate:
     guidance: float = 1.0
     # how closely the latent follows the text; 1 as trained
     text_guidance: float = 2.0
-    # steps of each diffusion
-    steps: int = 10
+    # steps of each diffusion; default: as many as the model was made for
+    steps: int | None = None
     # px, side of a picture and of a film
     size: int = 256
     # voxels a side of the mesh's grid

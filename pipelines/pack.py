@@ -17,7 +17,9 @@ import tyro
 from infra.canon import settings_hash
 from infra.storage import Store
 from pipelines import models
+from pipelines.context import sample_stage
 from pipelines.registry import opened
+from pipelines.settings import as_dict
 from pipelines.tool import command
 from rodin.bundle import Bundle
 
@@ -49,7 +51,10 @@ def bundle_of(run: Store, device: str = "cpu") -> Bundle:
         assert meta is not None
         made_from[name] = {**meta["identity"]["data"], "model": settings_hash(meta["identity"])}
     latents = models.load_tensors(run.child("models/base"), "latents.safetensors")["latents"]
-    facts: dict[str, Any] = {"made_from": made_from}
+    facts: dict[str, Any] = {
+        "made_from": made_from,
+        "sampling": as_dict(sample_stage(run).generate),
+    }
     if meta := models.read_meta(run.child("models/prior")):
         facts["text_encoder"] = meta["identity"]["settings"]["text"]
     return Bundle(decoder=decoder, latents=latents, facts=facts, **parts)

@@ -71,7 +71,7 @@ class Answer:
 def make(model: Model, wishes: Sequence[Wish]) -> list[Answer]:
     """The answers to wishes, in order: those with the same sampling are drawn together."""
     answers: dict[int, Answer] = {}
-    groups: dict[tuple[int, float], list[tuple[int, torch.Tensor]]] = {}
+    groups: dict[tuple[int | None, float], list[tuple[int, torch.Tensor]]] = {}
     for i, wish in enumerate(wishes):
         try:
             latent = _latent(model, wish)
@@ -230,7 +230,7 @@ POST /avatars   the same request gives the same bytes
                  {limits.max_upload:g} MB
   format         png (five views, default), glb (mesh) or npz (tri-plane)
   size           px of a view, 32 to {limits.max_size}; voxels of a mesh, 32 to {limits.max_voxels}
-  steps          of each diffusion, 1 to {limits.max_steps}, default 10
+  steps          of each diffusion, 1 to {limits.max_steps}, default: the model's own
   guidance       0 to 20, default 1; text_guidance 0 to 20, default 2
 GET /healthz     200 while a copy of the model works
 GET /metrics     for Prometheus

@@ -53,7 +53,7 @@ class Wish:
     text: str = ""  # description; empty: none
     format: str = "png"
     size: int = 256  # px of a view, voxels of a mesh
-    steps: int = 10
+    steps: int | None = None  # the model's own
     guidance: float = 1.0
     text_guidance: float = 2.0
     portrait: np.ndarray | None = None  # (S, S, 4) uint8, cut out
@@ -80,7 +80,7 @@ def wish_of(query: Mapping[str, str], portrait: bytes, limits: Limits) -> Wish:
         text=text,
         format=form,
         size=int(_number(query, "size", min(usual, high), low, high, int, f" {unit}")),
-        steps=int(_number(query, "steps", min(10, limits.max_steps), 1, limits.max_steps, int)),
+        steps=int(_number(query, "steps", 0, 1, limits.max_steps, int)) or None,
         guidance=_number(query, "guidance", 1.0, 0, 20, float),
         text_guidance=_number(query, "text_guidance", 2.0, 0, 20, float),
         portrait=_portrait(portrait) if portrait else None,

@@ -68,7 +68,8 @@ class Panel(Visitor):
         self.again = gui.add_button("Generate from the portrait", visible=False)
         self.again.on_click(lambda _: self._generate(self.portrait))
         with gui.add_folder("Sampling", expand_by_default=False):
-            self.steps = gui.add_slider("Steps", 1, wishes.MAX_STEPS, 1, 10)
+            steps = min(self.page.model.sampling.base.steps, wishes.MAX_STEPS)
+            self.steps = gui.add_slider("Steps", 1, wishes.MAX_STEPS, 1, steps)
             self.guidance = gui.add_slider("Guidance", 0.0, 5.0, 0.1, 1.0)
             self.text_guidance = gui.add_slider("Of the text", 0.0, 8.0, 0.1, 2.0, visible=talks)
 

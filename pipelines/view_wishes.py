@@ -34,7 +34,7 @@ class Wish:
     portrait: bytes = b""
     guidance: float = 1.0
     text_guidance: float = 2.0
-    steps: int = 10
+    steps: int | None = None  # the model's own
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def make(model: Model, wish: Wish, progress: Progress) -> Avatar:
             f"the file has {len(wish.portrait) / 2**20:.1f} MiB; use a portrait of at most"
             f" {MAX_UPLOAD >> 20} MiB"
         )
-    if wish.steps > MAX_STEPS:
+    if wish.steps is not None and wish.steps > MAX_STEPS:
         raise AvatarError(f"steps is {wish.steps}; this page takes at most {MAX_STEPS}")
     return model.generate(
         wish.seed,

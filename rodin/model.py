@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from rodin.avatar import Avatar, AvatarError
-from rodin.bundle import Bundle
+from rodin.bundle import Bundle, BundleError
 from rodin.decoder import TriplaneDecoder
-from rodin.diffusion.sampling import SamplerSettings
 from rodin.generate import GenerateSettings, encode_portraits, gaussian_latent, generate
 from rodin.nn.encoder import over_white
 from rodin.portrait import prepare_portrait
@@ -32,7 +31,9 @@ from rodin.prior import PRIOR_SAMPLER
 from rodin.text import TextEncoder, TextError, open_encoder
 
 MAX_AVATARS = 64  # of one call
+MAX_STEPS = 1000  # of a diffusion
 BUILTIN = Path(__file__).parent / "weights"  # a bundle that comes with the package
+_BASE = {"method": "dpm2m", "steps": 10}  # of a bundle that does not say
 SPREAD = 0.8  # deviations of the portraits' Gaussian that latents are drawn with, without a prior
 
 
@@ -55,6 +56,35 @@ class Model:
         return copy.deepcopy(self.bundle.decoder).cpu()
 
     @cached_property
+    def sampling(self) -> GenerateSettings:
+        """How planes are drawn where nothing else is asked for: as the bundle says."""
+        from pydantic import TypeAdapter, ValidationError
+
+        found = self.bundle.facts.get("sampling", {"base": _BASE, "upsampler": _BASE})
+        try:
+            settings = TypeAdapter(GenerateSettings).validate_python(found)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise BundleError(
+                f"the bundle's sampling.{where}: {first['msg']}; pack the run again"
+            ) from None
+        if (steps := max(settings.base.steps, settings.upsampler.steps)) > MAX_STEPS:
+            raise BundleError(f"the bundle asks for {steps} steps, past {MAX_STEPS}; pack it again")
+        return replace(settings, batch=self.batch)
+
+    def _sampling(self, steps: int | None, guidance: float) -> GenerateSettings:
+        if steps is not None and not 1 <= steps <= MAX_STEPS:
+            raise AvatarError(f"steps is {steps}; use 1 to 1,000, or none for the model's own")
+        if not 0 <= guidance <= 20:
+            raise AvatarError(f"guidance is {guidance}; use 0 to 20 (1 is as trained)")
+        own = self.sampling
+        base, upsampler = replace(own.base, guidance=guidance), own.upsampler
+        if steps is not None:
+            base, upsampler = replace(base, steps=steps), replace(upsampler, steps=steps)
+        return replace(own, base=base, upsampler=upsampler)
+
+    @cached_property
     def texts(self) -> TextEncoder:
         """The encoder of descriptions; loaded when first asked for."""
         if not self._text_name or self.bundle.prior is None:
@@ -69,13 +99,14 @@ class Model:
         *,
         guidance: float = 1.0,
         text_guidance: float = 2.0,
-        steps: int = 10,
+        steps: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> Avatar:
         """One avatar from a seed alone, from a description, or from a portrait.
 
         portrait: path, PIL image or array (H, W, 3 or 4) uint8; see `rodin.portrait`. guidance acts
-        in the base diffusion (1 = as trained), text_guidance in the prior; steps of each diffusion.
+        in the base diffusion (1 = as trained), text_guidance in the prior; steps of each diffusion,
+        None = as many as the model was made for.
         The same arguments give the same planes on one machine. Raises AvatarError, TextError.
         """
         return self.generate_many(
@@ -91,7 +122,7 @@ class Model:
         *,
         guidance: float = 1.0,
         text_guidance: float = 2.0,
-        steps: int = 10,
+        steps: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> list[Avatar]:
         """`generate` for several seeds at once; each avatar equals the one made alone."""
@@ -119,14 +150,14 @@ class Model:
         seeds: Sequence[int],
         *,
         guidance: float = 1.0,
-        steps: int = 10,
+        steps: int | None = None,
         facts: Sequence[dict[str, Any]],
         progress: Callable[[str, int, int], None] | None = None,
     ) -> list[Avatar]:
         """The avatars of latents (N, D) with the noises of N seeds; each as made alone."""
         planes = generate(
             self.bundle.base, self.bundle.upsampler, seeds, latents=latents,
-            settings=replace(_sampling(steps, guidance), batch=self.batch), progress=progress,
+            settings=self._sampling(steps, guidance), progress=progress,
         )  # fmt: skip
         return [
             Avatar(planes[i], self.decoder, latents[i], int(seed), facts[i], self)
@@ -139,7 +170,7 @@ class Model:
         seed: int = 0,
         *,
         guidance: float = 1.0,
-        steps: int = 10,
+        steps: int | None = None,
         facts: dict[str, Any] | None = None,
     ) -> Avatar:
         """The avatar of a latent (D,) with the noise of a seed."""
@@ -184,12 +215,3 @@ def load(source: Path | str = BUILTIN, *, device: str = "cpu", text_encoder: str
     Raises BundleError.
     """
     return Model(Bundle.load(source, device), text_encoder=text_encoder)
-
-
-def _sampling(steps: int, guidance: float) -> GenerateSettings:
-    if not 1 <= steps <= 1000:
-        raise AvatarError(f"steps is {steps}; use 1 to 1,000 (10 are enough)")
-    if not 0 <= guidance <= 20:
-        raise AvatarError(f"guidance is {guidance}; use 0 to 20 (1 is as trained)")
-    base = SamplerSettings(method="dpm2m", steps=steps, guidance=guidance)
-    return GenerateSettings(base=base, upsampler=replace(base, guidance=1.0))

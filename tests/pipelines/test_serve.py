@@ -56,7 +56,7 @@ def test_a_wish_is_what_was_asked() -> None:
     wish = wish_of(asked, b"", LIMITS)
     assert (wish.seed, wish.format, wish.steps, wish.guidance, wish.size) == (7, "glb", 3, 1.5, 40)
     usual = wish_of({}, b"", Limits())
-    assert (usual.seed, usual.format, usual.size, usual.steps) == (0, "png", 256, 10)
+    assert (usual.seed, usual.format, usual.size, usual.steps) == (0, "png", 256, None)
     assert wish_of({"format": "glb"}, b"", LIMITS).size == 48  # a usual size over the limit
     cut_out = wish_of({}, portrait(), LIMITS).portrait
     assert cut_out is not None and cut_out.shape == (48, 48, 4) and cut_out.dtype == np.uint8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import rodin
 from rodin.avatar import Avatar, AvatarError
 from rodin.bundle import Bundle, BundleError
 from rodin.decoder import DecoderConfig, TriplaneDecoder
+from rodin.diffusion.sampling import SamplerSettings
+from rodin.generate import GenerateSettings, generate
 from rodin.model import Model
 from rodin.nn.refiner import RefinerNetSettings
 from rodin.plane_file import PlaneFile
@@ -80,6 +83,25 @@ def test_parts_that_are_not_there_are_none(bundle: Bundle, tmp_path: Path) -> No
     assert Model(again).generate(seed=1).planes.shape[-1] == BASE.size
     with pytest.raises(TextError, match="trained without texts"):
         Model(again).generate(text="a man")
+
+
+def test_a_bundle_says_how_it_is_sampled(bundle: Bundle) -> None:
+    said = {"base": {"steps": 3}, "upsampler": {"method": "dpm2m", "steps": 2}, "strength": 0.3}
+    model = Model(dataclasses.replace(bundle, facts={"sampling": said}))
+    how = dataclasses.replace(
+        GenerateSettings(SamplerSettings(steps=3), SamplerSettings("dpm2m", 2), 0.3), batch=1
+    )
+    avatar = model.generate(seed=1)
+    assert avatar.latent is not None
+    planes = generate(bundle.base, bundle.upsampler, [1], latents=avatar.latent[None], settings=how)
+    assert torch.equal(avatar.planes, planes[0])
+    assert not torch.equal(avatar.planes, model.generate(seed=1, steps=2).planes)
+    for wrong, error in (
+        ({"base": {"steps": "many"}}, "sampling.base.steps: Input should be a valid integer"),
+        ({"base": {"steps": 1001}}, "asks for 1001 steps, past 1000"),
+    ):
+        with pytest.raises(BundleError, match=error):
+            Model(dataclasses.replace(bundle, facts={"sampling": wrong})).generate(seed=1)
 
 
 def damage(folder: Path, how: str) -> None:
