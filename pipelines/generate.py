@@ -1,7 +1,7 @@
 """Avatars for people: from seeds, from a description or from a portrait.
 
-Input    nothing but wishes: the model comes with the package. Or MODEL: a bundle (rodin pack), a
-         run, s3://..., or models:/rodin@champion.
+Input    MODEL: a bundle (rodin pack), a run, s3://..., or models:/rodin@champion; without one, the
+         package's own weights, where it has them.
 Output   --out FOLDER: for each avatar NAME.glb (mesh), NAME.webp (a full turn), NAME.npz (the
          tri-plane), or what --files says; all of them from five sides in sheet.png; generate.json.
 Work     one process; on two cores some seconds an avatar.
@@ -36,7 +36,7 @@ class Generate:
 
     # folder for the files
     out: str
-    # a bundle's folder, a run, s3://bucket/prefix or models:/rodin@champion; default: built in
+    # a bundle's folder, a run, s3://bucket/prefix or models:/rodin@champion; default: the package's
     model: Annotated[str, tyro.conf.Positional] = ""
     # seed of the first avatar; the others follow
     seed: int = 0

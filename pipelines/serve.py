@@ -1,7 +1,7 @@
 """Avatars over HTTP: a Ray Serve service with a bounded queue and limits on every request.
 
 Input    MODEL: a bundle (rodin pack), a run, s3://..., or models:/rodin@champion; without one, the
-         model that comes with the package.
+         package's own weights, where it has them.
 Output   POST /avatars?seed=3&format=png|glb|npz, GET /healthz, /metrics, and / for help.
 Work     --replicas copies of the model on a Ray cluster (--address), or on a local Ray.
 """
@@ -28,7 +28,7 @@ from pipelines.tool import command
 class Serve:
     """What `rodin serve` takes."""
 
-    # a bundle's folder, a run, s3://bucket/prefix or models:/rodin@champion; default: built in
+    # a bundle's folder, a run, s3://bucket/prefix or models:/rodin@champion; default: the package's
     model: Annotated[str, tyro.conf.Positional] = ""
     # network address to listen at; 0.0.0.0: all (put something with TLS and logins before it)
     host: str = "127.0.0.1"

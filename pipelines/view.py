@@ -1,8 +1,8 @@
 """A page to look at avatars: turn them, make new ones, change and save them.
 
-Input    nothing: the model comes with the package. Or SOURCE: a bundle (rodin pack), a run,
-         s3://..., or models:/rodin@champion. A run's fitted people can be looked at too, the truth
-         beside the fit.
+Input    SOURCE: a bundle (rodin pack), a run, s3://..., or models:/rodin@champion; without one, the
+         package's own weights, where it has them. A run's fitted people can be looked at too, the
+         truth beside the fit.
 Output   a web page on this machine, until Ctrl-C. It prints the address to open.
 Work     one process; every browser tab has an avatar of its own.
 """
@@ -26,7 +26,7 @@ from pipelines.tool import command
 class ViewArgs:
     """What `rodin view` takes."""
 
-    # a bundle's folder, a run, s3://bucket/prefix or models:/rodin@champion; default: built in
+    # a bundle's folder, a run, s3://bucket/prefix or models:/rodin@champion; default: the package's
     source: Annotated[str, tyro.conf.Positional] = ""
     # name to listen on; 0.0.0.0 lets other machines in, who need no password
     host: str = "localhost"

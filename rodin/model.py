@@ -1,7 +1,7 @@
 """The Python interface: load a model, make avatars.
 
     import rodin
-    model = rodin.load()  # the weights of the package; rodin.load("bundle/"): those of a run
+    model = rodin.load("bundle/")  # without a name: the package's own weights, if it has any
     avatar = model.generate(seed=3)
     avatar.save("three.glb")
     avatar.render(azimuth=30).save("three.png")
@@ -210,8 +210,12 @@ class Model:
 
 
 def load(source: Path | str = BUILTIN, *, device: str = "cpu", text_encoder: str = "") -> Model:
-    """The model of the package, or in a bundle's folder (`rodin pack` makes one from a run).
+    """The model in a bundle's folder (`rodin pack` makes one from a run), or the package's own.
 
-    Raises BundleError.
+    Raises BundleError, also where the package has none.
     """
+    if Path(source) == BUILTIN and not (BUILTIN / "bundle.json").is_file():
+        raise BundleError(
+            "this package has no weights of its own; name a bundle or a run (make demo trains one)"
+        )
     return Model(Bundle.load(source, device), text_encoder=text_encoder)

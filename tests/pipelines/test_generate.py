@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from pipelines import generate, pack
+from rodin import model
 from rodin.bundle import Bundle
 from rodin.decoder import DecoderConfig, TriplaneDecoder
 from tests.rodin.systems import BASE, CHANNELS, base_system, upsampler_system
@@ -83,6 +85,22 @@ def test_wishes_that_cannot_be_met(
         generate.main([bundle, "--out", str(tmp_path), *words])
     assert stop.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_package_without_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bundle: str
+) -> None:
+    monkeypatch.setattr(model, "BUILTIN", tmp_path / "weights")
+    monkeypatch.setattr(generate, "BUILTIN", tmp_path / "weights")
+    with pytest.raises(SystemExit) as stop:
+        generate.main(["--out", str(tmp_path / "x"), *QUICK])
+    assert stop.value.code == 2
+    assert "this package has no weights of its own; name a bundle or a run" in (
+        capsys.readouterr().err
+    )
+    shutil.copytree(bundle, tmp_path / "weights")
+    generate.main(["--out", str(tmp_path / "x"), *QUICK, "--files", "npz"])
+    assert (tmp_path / "x" / "seed-000000.npz").exists()
 
 
 def test_a_folder_without_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
