@@ -37,8 +37,9 @@ class PriorSettings:
     text_dropout: float = 0.2  # share of samples trained without their text
     jitter: float = 0.1  # deviation of noise added to the training latents, in their own deviations
     schedule: ScheduleSettings = field(default_factory=lambda: ScheduleSettings(kind="cosine"))
-    # of the levels of noise, for the squared error of x0
-    weight: WeightSettings = field(default_factory=lambda: WeightSettings(kind="min_snr"))
+    # of the levels of noise, for the squared error of x0: what a text decides is decided in much
+    # noise, where min_snr counts nothing
+    weight: WeightSettings = field(default_factory=WeightSettings)
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "blocks"):
