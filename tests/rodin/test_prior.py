@@ -90,9 +90,20 @@ def test_the_loss_is_that_of_its_formula() -> None:
         noisy = alpha * clean[i : i + 1] + sigma * noise[i : i + 1]
         # Both descriptions have one direction: it does not matter which was drawn.
         guess = prior.denoiser(said[i, :1])(noisy, t[i : i + 1]).clean
-        snr = float(prior.schedule.log_snr(t[i]).exp())
-        losses.append(min(snr, 5.0) * (guess - clean[i]).square().mean())
+        losses.append((guess - clean[i]).square().mean())
     torch.testing.assert_close(found["loss"], torch.stack(losses).mean())
+
+
+def test_errors_in_much_noise_count() -> None:
+    """There a text decides: a weight that falls with the SNR would leave it unlearned."""
+    latents, said = groups(6)
+    prior = LatentPrior(PriorSettings(**SMALL), *measure_latents(latents)).eval()
+    batch = {"latent": latents + 3 * prior.std, "text": said}
+    some, most = (
+        prior.loss(batch, torch.Generator().manual_seed(3), torch.full((6,), t))["loss"]
+        for t in (0.5, 0.999)
+    )
+    assert most > 0.5 * some
 
 
 def test_what_does_not_fit_is_refused() -> None:
