@@ -95,7 +95,9 @@ class Bundle:
         for name, kind in _SETTINGS.items():
             if name not in meta["parts"]:
                 continue
-            settings = _settings(folder, name, kind, meta["parts"][name].get("settings"))
+            settings = read_settings(
+                f"{folder}/bundle.json: {name}", kind, meta["parts"][name].get("settings")
+            )
             if name == "base":
                 system: nn.Module = BaseSystem(settings, mean, std)
             elif name == "upsampler":
@@ -170,8 +172,8 @@ def _check_file(folder: Path, name: str, part: Any) -> None:
         raise BundleError(f"{path} is damaged (its sha256 differs); copy the bundle again")
 
 
-def _settings(folder: Path, name: str, kind: type, values: Any) -> Any:
-    """A settings dataclass out of plain JSON; its own checks apply."""
+def read_settings(place: str, kind: type, values: Any) -> Any:
+    """A settings dataclass out of plain JSON; its own checks apply. BundleError names `place`."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -180,7 +182,7 @@ def _settings(folder: Path, name: str, kind: type, values: Any) -> Any:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BundleError(
-            f"{folder}/bundle.json: {name}.{where}: {first['msg']}; use the release that wrote it"
+            f"{place}.{where}: {first['msg']}; use the release that wrote it"
         ) from None
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from rodin.avatar import Avatar, AvatarError
-from rodin.bundle import Bundle, BundleError
+from rodin.bundle import Bundle, BundleError, read_settings
 from rodin.decoder import TriplaneDecoder
 from rodin.generate import GenerateSettings, encode_portraits, gaussian_latent, generate
 from rodin.nn.encoder import over_white
@@ -58,17 +58,8 @@ class Model:
     @cached_property
     def sampling(self) -> GenerateSettings:
         """How planes are drawn where nothing else is asked for: as the bundle says."""
-        from pydantic import TypeAdapter, ValidationError
-
         found = self.bundle.facts.get("sampling", {"base": _BASE, "upsampler": _BASE})
-        try:
-            settings = TypeAdapter(GenerateSettings).validate_python(found)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise BundleError(
-                f"the bundle's sampling.{where}: {first['msg']}; pack the run again"
-            ) from None
+        settings = read_settings("bundle.json: sampling", GenerateSettings, found)
         if (steps := max(settings.base.steps, settings.upsampler.steps)) > MAX_STEPS:
             raise BundleError(f"the bundle asks for {steps} steps, past {MAX_STEPS}; pack it again")
         return replace(settings, batch=self.batch)

@@ -4,7 +4,7 @@ Most of what differs between fitted planes is never seen: texels in empty space 
 and directions of the features to which the decoder is nearly blind. An error e in normalised planes
 changes a picture by J e; here J^T J is measured on renders of training planes (Hutchinson's
 estimator: gradients of pictures summed with random signs) and kept as a product of a matrix over
-channels and a map over texels, each of mean 1 over the data's own differences.
+channels and a map over texels, scaled so that what differs between people measures 1 on average.
 
 Legend: C plane channels, S plane size, N people.
 """
