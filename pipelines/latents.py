@@ -30,11 +30,14 @@ from rodin import record
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.base import BaseSystem
 from rodin.generate import encode_portraits, gaussian_latent
-from rodin.prior import PRIOR_SAMPLER, LatentPrior
+from rodin.prior import PRIOR_SAMPLER, LatentPrior, TextStatistics, measure_latents
 from rodin.text import open_encoder
 
 TEXTS = "texts.safetensors"
 _BATCH = 256  # captions embedded at a time
+_MEASURED = 5_000  # people that the linear part of the prior is measured on: memory
+_PENALTIES = np.logspace(0, 5, 6)  # of the ridge regression
+_FOLDS = 5
 
 
 def encoder_digest(base: BaseSystem) -> str:
@@ -171,6 +174,12 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
         found = {"latent": self.latents[index]}
         return found if self.texts is None else found | {"text": self.texts[index].float()}
 
+    def measure_texts(self) -> TextStatistics | None:
+        """Of the first _MEASURED people; None without texts."""
+        if self.texts is None:
+            return None
+        return measure_texts(self.latents[:_MEASURED], self.texts[:_MEASURED])
+
     def held_out(self, count: int) -> dict[str, Tensor] | None:
         """The first `count` people held out from training as a batch; None where there are none."""
         found = self.first("val", count)
@@ -181,3 +190,28 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
         people = LatentSamples(self.shards, self.table, split, self.store)
         found = {"latent": people.latents[:count]}
         return found if people.texts is None else found | {"text": people.texts[:count].float()}
+
+
+def measure_texts(latents: Tensor, texts: Tensor) -> TextStatistics:
+    """Statistics of texts (N, K, E) and the ridge regression of latents (N, D) on them.
+
+    The penalty is the one that tells most of people who were left out (5 folds); the regression is
+    zero where there are too few people for that, or where no penalty tells anything.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+
+    count, said, size = texts.shape
+    words = torch.nn.functional.normalize(texts.double(), dim=-1).reshape(-1, size)
+    mean, std = words.mean(0), words.std(0, correction=0).clamp_min(1e-4)
+    middle, deviation = measure_latents(latents)
+    lead = torch.zeros(size, latents.shape[1])
+    if count >= 2 * _FOLDS:
+        x = ((words - mean) / std).numpy()
+        y = ((latents - middle) / deviation).double().repeat_interleave(said, 0).numpy()
+        search = GridSearchCV(
+            Ridge(fit_intercept=False), {"alpha": _PENALTIES}, scoring="r2", cv=GroupKFold(_FOLDS)
+        ).fit(x, y, groups=np.repeat(np.arange(count), said))
+        if search.best_score_ > 0:
+            lead = torch.from_numpy(search.best_estimator_.coef_.T.copy()).float()
+    return TextStatistics(mean.float(), std.float(), lead)

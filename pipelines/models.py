@@ -26,7 +26,7 @@ from rodin.diffusion.base import BaseSystem
 from rodin.diffusion.sight import measure_sight
 from rodin.diffusion.statistics import measure_planes
 from rodin.diffusion.upsampler import UpsamplerSystem
-from rodin.prior import LatentPrior
+from rodin.prior import LatentPrior, TextStatistics
 from rodin.refiner import RefinerSystem
 
 MODEL_VERSION = 1
@@ -91,14 +91,16 @@ def build(
     mean: torch.Tensor,
     std: torch.Tensor,
     decoder: TriplaneDecoder,
+    texts: TextStatistics | None = None,
 ) -> BaseSystem | UpsamplerSystem | RefinerSystem | LatentPrior:
     """The untrained system of a stage; its weights follow the stage's seed.
 
-    `mean` and `std` are of what the stage denoises: of planes, or (D,) of latents for the prior.
+    `mean` and `std` are of what the stage denoises: of planes, or (D,) of latents for the prior,
+    which knows `texts` too.
     """
     torch.manual_seed(stage.seed)
     if isinstance(stage, PriorStage):
-        return LatentPrior(stage.model, mean, std)
+        return LatentPrior(stage.model, mean, std, texts)
     if isinstance(stage, BaseStage):
         return BaseSystem(stage.model, mean, std)
     if isinstance(stage, UpsamplerStage):

@@ -98,7 +98,9 @@ def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
         texts = store if job.stage.text else None
         people = latents.LatentSamples(planes, job.table, "train", texts)
         mean, std = measure_latents(people.latents)
-        return people, models.build(job.stage, mean, std, models.load_decoder(planes.store))
+        said = people.measure_texts()
+        decoder = models.load_decoder(planes.store)
+        return people, models.build(job.stage, mean, std, decoder, said)
     samples = data.TriplaneSamples(planes, "train", data.NAMES.get(job.name, ()))
     return samples, models.begin(job.stage, samples, models.load_decoder(planes.store))
 

@@ -53,6 +53,15 @@ class PriorSettings:
                 raise ValueError(f"prior.{name} is {getattr(self, name)}; it must lie in [0, 1)")
 
 
+@dataclass(frozen=True)
+class TextStatistics:
+    """What the training texts have in common, and what of the latents is linear in them."""
+
+    mean: Tensor  # (E,) of the unit embeddings
+    std: Tensor  # (E,) > 0
+    lead: Tensor  # (E, D): standardised embedding -> latent, in its deviations from its mean
+
+
 class _Block(nn.Module):
     """Residual block of two layers, its normalised input scaled and shifted by the condition."""
 
@@ -77,9 +86,21 @@ class LatentPrior(nn.Module):
 
     mean: Tensor
     std: Tensor
+    text_mean: Tensor
+    text_std: Tensor
+    lead: Tensor
 
-    def __init__(self, settings: PriorSettings, mean: Tensor, std: Tensor) -> None:
-        """`mean` and `std` (D,) of the training latents: see `measure_latents`."""
+    def __init__(
+        self,
+        settings: PriorSettings,
+        mean: Tensor,
+        std: Tensor,
+        texts: TextStatistics | None = None,
+    ) -> None:
+        """`mean` and `std` (D,) of the training latents: see `measure_latents`.
+
+        Without `texts` embeddings are taken as they are and nothing is linear in them.
+        """
         super().__init__()
         self.settings = settings
         self.schedule = Schedule(settings.schedule)
@@ -100,8 +121,27 @@ class LatentPrior(nn.Module):
                 nn.Linear(settings.text_dim, width), nn.SiLU(), nn.Linear(width, width)
             )
             self.no_text = nn.Parameter(torch.zeros(width))
+            self._keep(texts)
         self.blocks = nn.ModuleList(_Block(width, settings.dropout) for _ in range(settings.blocks))
-        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, settings.latent_dim))
+        last = nn.Linear(width, settings.latent_dim)
+        nn.init.zeros_(last.weight)  # begins as the guess
+        nn.init.zeros_(last.bias)
+        self.leave = nn.Sequential(nn.LayerNorm(width), last)
+
+    def _keep(self, texts: TextStatistics | None) -> None:
+        said, wide = self.settings.text_dim, self.settings.latent_dim
+        if texts is None:
+            unit = torch.full((said,), said**-0.5)  # the deviation of a unit vector's numbers
+            texts = TextStatistics(torch.zeros(said), unit, torch.zeros(said, wide))
+        shapes = {"text_mean": (said,), "text_std": (said,), "lead": (said, wide)}
+        values = (texts.mean, texts.std, texts.lead)
+        for (name, shape), value in zip(shapes.items(), values, strict=True):
+            if value.shape != shape:
+                raise ValueError(
+                    f"{name} is {tuple(value.shape)}; expected {shape}, as prior.text_dim and"
+                    " latent_dim say"
+                )
+            self.register_buffer(name, value.float().clone())
 
     def forward(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """The loss: what a wrapper such as DistributedDataParallel calls."""
@@ -155,19 +195,31 @@ class LatentPrior(nn.Module):
     def _network(
         self, noisy: Tensor, t: Tensor, text: Tensor | None, kept: Tensor | None
     ) -> Tensor:
-        """x0 (B, D) in float32; samples that are not `kept` (B,) do without their text."""
+        """x0 (B, D) in float32; samples that are not `kept` (B,) do without their text.
+
+        The network answers on top of the best guess of a Gaussian of unit variance about what is
+        linear in the text (EDM, arXiv 2206.00364, section 5): few people teach it less than a
+        regression tells.
+        """
+        alpha, sigma = (x.float().reshape(-1, 1) for x in self.schedule.alpha_sigma(t))
+        guess = alpha * noisy
         condition = self.time(sinusoid(1000 * t.float(), _TIME_CHANNELS))
         if self.settings.text_dim:
             said = self.no_text.expand(len(noisy), -1)
             if text is not None:
-                said = self.text(functional.normalize(text.float(), dim=-1))
+                words = functional.normalize(text.float(), dim=-1)
+                words = (words - self.text_mean) / self.text_std
+                said = self.text(words)
+                linear = sigma.square() * (words @ self.lead)
                 if kept is not None:
                     said = torch.where(kept[:, None], said, self.no_text)
+                    linear = linear * kept[:, None]
+                guess = guess + linear
             condition = condition + said
         x = self.enter(noisy)
         for block in self.blocks:
             x = block(x, functional.silu(condition))
-        return self.leave(x).float()
+        return guess + sigma * self.leave(x).float()
 
     @torch.no_grad()
     def draw(

@@ -149,3 +149,20 @@ def test_older_data_have_one_caption() -> None:
 def test_presets_fit_their_priors(name: str) -> None:
     settings = PRESETS[name]
     assert settings.prior.model.latent_dim == settings.base.model.encoder.latent_dim
+
+
+def test_what_is_linear_in_texts_is_found_and_nothing_else() -> None:
+    generator = torch.Generator().manual_seed(0)
+    texts = torch.randn(200, 2, 8, generator=generator)
+    texts[:, 1] = texts[:, 0]
+    words = torch.nn.functional.normalize(texts, dim=-1)
+    known = words[:, 0] @ torch.randn(8, 3, generator=torch.Generator().manual_seed(5))
+    told = latents.measure_texts(known, texts)
+    torch.testing.assert_close(told.mean, words.reshape(-1, 8).mean(0))
+    torch.testing.assert_close(told.std, words.reshape(-1, 8).std(0, correction=0))
+    guess = ((words[:, 0] - told.mean) / told.std) @ told.lead
+    right = (known - known.mean(0)) / known.std(0, correction=0)
+    assert (guess - right).square().mean() < 0.01
+    chance = latents.measure_texts(torch.randn(200, 3, generator=generator), texts)
+    assert chance.lead.norm() < 0.1 * told.lead.norm()
+    assert not latents.measure_texts(known[:9], texts[:9]).lead.any()

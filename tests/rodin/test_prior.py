@@ -7,7 +7,7 @@ import torch
 
 from rodin import text as texts
 from rodin.diffusion.sampling import SamplerSettings
-from rodin.prior import LatentPrior, PriorSettings, measure_latents
+from rodin.prior import LatentPrior, PriorSettings, TextStatistics, measure_latents
 from rodin.training import Trainer, TrainSettings
 
 SMALL = {"latent_dim": 4, "text_dim": 3, "width": 32, "blocks": 2, "dropout": 0.0}
@@ -92,6 +92,29 @@ def test_the_loss_is_that_of_its_formula() -> None:
         guess = prior.denoiser(said[i, :1])(noisy, t[i : i + 1]).clean
         losses.append((guess - clean[i]).square().mean())
     torch.testing.assert_close(found["loss"], torch.stack(losses).mean())
+
+
+def test_before_training_the_guess_is_the_gaussian_one() -> None:
+    """E[x0 | xt] of x0 ~ N(lead, 1): from the definition of the posterior, number by number."""
+    latents, said = groups()
+    lead = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    known = TextStatistics(torch.full((3,), 0.2), torch.full((3,), 0.5), lead)
+    prior = LatentPrior(PriorSettings(**SMALL), *measure_latents(latents), known).eval()
+    noisy = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
+    t = torch.linspace(0.0, 1.0, 6, dtype=torch.float64)
+    found = prior.denoiser(said[:6, 1])(noisy, t).clean
+    free = prior.denoiser(None)(noisy, t).clean
+    for i in range(6):
+        alpha, sigma = (float(x) for x in prior.schedule.alpha_sigma(t[i : i + 1]))
+        centre = ((said[i, 0] - 0.2) / 0.5) @ lead
+        precision = 1 + alpha**2 / sigma**2
+        expected = (centre + alpha / sigma**2 * noisy[i]) / precision
+        torch.testing.assert_close(found[i], expected, rtol=1e-3, atol=1e-3)
+        expected = alpha / sigma**2 * noisy[i] / precision
+        torch.testing.assert_close(free[i], expected, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match=r"lead is \(4, 3\); expected \(3, 4\)"):
+        wrong = TextStatistics(known.mean, known.std, lead.T)
+        LatentPrior(PriorSettings(**SMALL), *measure_latents(latents), wrong)
 
 
 def test_errors_in_much_noise_count() -> None:
