@@ -23,7 +23,8 @@ from infra.tracking import is_secret, mask
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 _MARK = "rodin"  # key of the metadata that tells a job by its content
 _RECONNECTS = 20  # of a log stream that breaks off while the job goes on
-_TRIES = 4  # of a submission that the job server drops
+_TRIES = 5  # of a submission that the job server drops, or has no agent for yet
+_STARTING = "No available agent"  # Ray's words while a head node starts or is very busy
 _NOISY = (
     "ray.dashboard.modules.job.sdk",
     "ray.dashboard.modules.dashboard_sdk",
@@ -124,7 +125,8 @@ class Jobs:
             except Exception as error:
                 if attempt and "already" in str(error):  # a try whose answer was lost
                     break
-                if not isinstance(error, OSError) or attempt == _TRIES - 1:
+                passing = isinstance(error, OSError) or _STARTING in str(error)
+                if not passing or attempt == _TRIES - 1:
                     raise JobError(self._line(error)) from None
             time.sleep(_WAIT * 2**attempt)
         return name, True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.jobs import EXCLUDED, Jobs, Spec, check_public, default_working_dir
+from infra.jobs import EXCLUDED, JobError, Jobs, Spec, check_public, default_working_dir
 from infra.storage import FileStore
 from pipelines import submit
 from pipelines.options import UsageError
@@ -197,6 +197,39 @@ def test_a_chain_waits_and_stops_where_it_must() -> None:
         "train-prior": None, "sample": None, "evaluate": None, "report": None,
     }  # fmt: skip
     assert "+sample" not in events
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        ("Request failed with status code 500: No available agent to submit job", 3),
+        ("Request failed with status code 403: Forbidden", 1),
+    ],
+)
+def test_a_cluster_that_still_starts_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, error: str, tries: int
+) -> None:
+    monkeypatch.setattr("infra.jobs._WAIT", 0.01)
+    asked: list[str] = []
+
+    class Client:
+        def list_jobs(self) -> list[str]:
+            return []
+
+        def submit_job(self, submission_id: str, **_: object) -> None:
+            asked.append(submission_id)
+            if len(asked) < 3:
+                raise RuntimeError(error)
+
+    jobs = Jobs.__new__(Jobs)
+    jobs.address, jobs._client = "http://host:8265", Client()
+    spec = Spec("render", ("python", "-m", "pipelines.render"), {})
+    if tries == 1:
+        with pytest.raises(JobError, match="403"):
+            jobs.submit(spec)
+    else:
+        assert jobs.submit(spec)[1]
+    assert len(asked) == tries
 
 
 def test_lines_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
