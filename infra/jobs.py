@@ -38,6 +38,7 @@ EXCLUDED = (
     ".git", ".venv", "runs", "docs", "tests", "build", "dist", "**/__pycache__", ".mypy_cache",
     ".ruff_cache", ".pytest_cache", ".hypothesis", "**/.env*", "*.tar", "*.pt", "*.safetensors",
     "*.db", "*.egg-info",
+    "!rodin/weights/*.safetensors",  # the package's own model
 )  # fmt: skip
 
 

@@ -283,7 +283,7 @@ DEMO = RunSettings(
 # The weights that come with the package: as the demo, of many more people.
 BUILTIN = dataclasses.replace(
     DEMO,
-    render=dataclasses.replace(DEMO.render, avatars=300, views=24, samples=4, shard_size=4),
+    render=dataclasses.replace(DEMO.render, avatars=608, views=16, samples=4, shard_size=4),
     fit=dataclasses.replace(DEMO.fit, subjects=48, shard_size=4),
     base=dataclasses.replace(
         DEMO.base,
@@ -298,16 +298,21 @@ BUILTIN = dataclasses.replace(
             schedule=ScheduleSettings(log_snr_start=-2.0, log_snr_end=-12.0),
             latent_dropout=0.1,
         ),
-        train=dataclasses.replace(DEMO.base.train, total_samples=48_000, ema_halflife=4_000.0),
+        train=dataclasses.replace(DEMO.base.train, total_samples=64_000, ema_halflife=4_000.0),
     ),
     upsampler=dataclasses.replace(
         DEMO.upsampler,
+        # narrower, so that all weights together stay below 30 MB
+        model=dataclasses.replace(
+            DEMO.upsampler.model,
+            unet=dataclasses.replace(DEMO.upsampler.model.unet, width=56),
+        ),
         train=dataclasses.replace(DEMO.upsampler.train, total_samples=6_000, ema_halflife=800.0),
     ),
     prior=dataclasses.replace(
         DEMO.prior,
         # some 120 epochs: more, and people are learned by heart (docs/benchmarks.md)
-        train=dataclasses.replace(DEMO.prior.train, total_samples=32_000, ema_halflife=4_000.0),
+        train=dataclasses.replace(DEMO.prior.train, total_samples=64_000, ema_halflife=4_000.0),
     ),
     sample=dataclasses.replace(
         DEMO.sample,

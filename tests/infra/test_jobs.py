@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,19 @@ def test_the_code_travels_without_data() -> None:
     assert (Path(root) / "pipelines").is_dir()
     assert {".git", ".venv", "runs"} <= set(EXCLUDED)
     assert get_uri_for_directory(root, True, excludes=list(EXCLUDED)).startswith("gcs://")
+
+
+def test_of_all_weights_only_the_packages_own_travel(tmp_path: Path) -> None:
+    from ray._private.runtime_env.packaging import create_package
+
+    for name in ("rodin/weights/base.safetensors", "out/model.safetensors", "rodin/model.py"):
+        (tmp_path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "code" / name).write_text(name)
+    package = tmp_path / "job.zip"
+    create_package(str(tmp_path / "code"), package, True, excludes=list(EXCLUDED))
+    with zipfile.ZipFile(package) as archive:
+        files = {name for name in archive.namelist() if not name.endswith("/")}
+    assert files == {"rodin/weights/base.safetensors", "rodin/model.py"}
 
 
 @pytest.mark.parametrize(
