@@ -69,7 +69,8 @@ def average(args: Average) -> None:
         kept = checkpoint[0]["ema"]
         state = {name.removeprefix("module."): kept[name] for name in kept if "." in name}
     system.load_state_dict(state)
-    train.finish(store, system, data.TriplaneSamples(shards, "train"), meta)
+    turned = meta["identity"]["settings"].get("mirror", False)
+    train.finish(store, system, data.TriplaneSamples(shards, "train", mirror=turned), meta)
     print(f"average: {store.location('model.safetensors')}, width {args.width or 'as trained'}")
 
 

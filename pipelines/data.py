@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from infra.manifest import Dataset as Shards
-from rodin import record
+from rodin import cameras, record, triplane
 from rodin.training import draw_indices
 
 KEEP = 2 << 30  # bytes of decoded samples that a loader keeps in memory
@@ -48,9 +48,14 @@ class RunOrder:
 class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
     """The samples of a split; recent ones stay in memory, decoded but in their stored types."""
 
-    def __init__(self, shards: Shards, split: str, names: Sequence[str] = ()) -> None:
-        """`names` of the tensors that are made of each sample; empty: all. See `tensors`."""
-        self.shards, self.names = shards, names
+    def __init__(
+        self, shards: Shards, split: str, names: Sequence[str] = (), mirror: bool = False
+    ) -> None:
+        """`names` of the tensors that are made of each sample; empty: all. See `tensors`.
+
+        With `mirror` everyone comes a second time, as a mirror shows them, after all others.
+        """
+        self.shards, self.names, self.mirror = shards, names, mirror
         self.rows = list(shards.rows(split))
         if not self.rows:
             raise ValueError(
@@ -62,7 +67,7 @@ class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
         self.lock = Lock()  # of both: threads read side by side
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows) * (1 + self.mirror)
 
     def sample(self, index: int) -> record.TriplaneSample:
         with self.lock:
@@ -79,7 +84,11 @@ class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
         return sample
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return tensors(self.sample(index), self.names)
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        turned, place = divmod(index, len(self.rows))
+        found = tensors(self.sample(place), self.names)
+        return mirrored(found) if turned else found
 
     def held_out(self, count: int) -> dict[str, torch.Tensor] | None:
         """The first `count` people held out from training as a batch; None where there are none."""
@@ -118,6 +127,23 @@ def tensors(sample: record.TriplaneSample, names: Sequence[str] = ()) -> dict[st
     """What the diffusion systems take: planes (3, C, R, R) raw, portrait (4, P, P), views
     (K, 4, H, W), camera_to_world (K, 4, 4), intrinsics (K, 3, 3), all float32; or some of these."""
     return {name: TENSORS[name](sample) for name in names or TENSORS}
+
+
+def mirrored(sample: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of the person whom a mirror shows: left and right change places.
+
+    Of fits without view directions the planes' mirror image is the mirrored person's fit.
+    """
+    found = dict(sample)
+    if "planes" in found:
+        found["planes"] = triplane.mirror(found["planes"])
+    for name in {"portrait", "views"} & found.keys():
+        found[name] = found[name].flip(-1)
+    if "views" in found:
+        found["camera_to_world"], found["intrinsics"] = cameras.mirror(
+            found["camera_to_world"], found["intrinsics"], found["views"].shape[-1]
+        )
+    return found
 
 
 def joined(samples: Any, count: int) -> dict[str, torch.Tensor]:

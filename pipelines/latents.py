@@ -1,8 +1,9 @@
 """People as the prior sees them: a latent of their portrait, and what their captions say.
 
 The latents stand beside the shards in `triplanes/latents/ENCODER.parquet`, named after the digest
-of the encoder that made them: columns key, split, latent (D,) and captions. What the captions mean
-to a text encoder stands with the prior, in `models/prior/texts.safetensors`.
+of the encoder that made them: columns key, split, latent (D,), mirrored (D,) of the mirrored
+portrait, and captions. What the captions mean to a text encoder stands with the prior, in
+`models/prior/texts.safetensors`.
 
 Legend: N people, D latent, K captions of one person, E text embedding.
 """
@@ -58,16 +59,21 @@ def ensure_table(planes: Shards, base: BaseSystem) -> str:
     import pyarrow.parquet as pq
 
     name = table_name(encoder_digest(base))
-    if planes.store.exists(name) and _keys(planes) == read_table(planes.store, name)["key"]:
-        return name
-    rows: dict[str, list[Any]] = {"key": [], "split": [], "latent": [], "captions": []}
+    if planes.store.exists(name):
+        old = read_table(planes.store, name)
+        if "mirrored" in old and _keys(planes) == old["key"]:
+            return name
+    names = ("key", "split", "latent", "mirrored", "captions")
+    rows: dict[str, list[Any]] = {name: [] for name in names}
     for split in SPLITS:
         for row in tqdm(list(planes.rows(split)), f"latents of {split}", unit="person"):
             sample = record.decode_triplane(planes.read_row(row))
-            portrait = data.image(sample.portrait)[None]
+            portrait = data.image(sample.portrait)
+            found = encode_portraits(base, torch.stack((portrait, portrait.flip(-1))))
             rows["key"].append(sample.key)
             rows["split"].append(split)
-            rows["latent"].append(encode_portraits(base, portrait)[0].cpu().numpy())
+            for name, latent in zip(("latent", "mirrored"), found.cpu().numpy(), strict=True):
+                rows[name].append(latent)
             rows["captions"].append(captions_of(sample.meta))
     stream = io.BytesIO()
     pq.write_table(pa.table(rows), stream, compression="zstd", store_schema=False)
@@ -155,17 +161,22 @@ class LatentSource:
 class LatentSamples(Dataset[dict[str, Tensor]]):
     """Latents (D,) of a split and, with texts, the embeddings (K, E) of their captions."""
 
-    def __init__(self, planes: Shards, table: str, split: str, store: Store | None) -> None:
-        """`store` has the embeddings; None for none."""
+    def __init__(
+        self, planes: Shards, table: str, split: str, store: Store | None, mirror: bool = False
+    ) -> None:
+        """`store` has the embeddings; None for none. With `mirror` everyone's mirror image comes
+        after all others, with the same captions."""
         self.shards, self.table, self.store = planes, table, store
         rows = read_table(planes.store, table)
         chosen = [i for i, of in enumerate(rows["split"]) if of == split]
-        self.latents = torch.from_numpy(
-            np.array([rows["latent"][i] for i in chosen], np.float32).reshape(len(chosen), -1)
-        )
+        self.people = len(chosen)
+        columns = ("latent", "mirrored") if mirror else ("latent",)
+        found = [rows[column][i] for column in columns for i in chosen]
+        width = len(rows["latent"][0]) if rows["latent"] else 0
+        self.latents = torch.from_numpy(np.array(found, np.float32).reshape(len(found), width))
         self.texts: Tensor | None = None
         if store is not None:
-            self.texts = models.load_tensors(store, TEXTS)["texts"][chosen]
+            self.texts = models.load_tensors(store, TEXTS)["texts"][chosen * len(columns)]
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -175,10 +186,11 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
         return found if self.texts is None else found | {"text": self.texts[index].float()}
 
     def measure_texts(self) -> TextStatistics | None:
-        """Of the first _MEASURED people; None without texts."""
+        """Of the first _MEASURED people, not mirrored; None without texts."""
         if self.texts is None:
             return None
-        return measure_texts(self.latents[:_MEASURED], self.texts[:_MEASURED])
+        count = min(self.people, _MEASURED)
+        return measure_texts(self.latents[:count], self.texts[:count])
 
     def held_out(self, count: int) -> dict[str, Tensor] | None:
         """The first `count` people held out from training as a batch; None where there are none."""

@@ -291,6 +291,7 @@ BUILTIN = dataclasses.replace(
         checkpoint_every=4_000,
         val_every=8_000,
         sheet_every=8_000,
+        mirror=True,
         # Two steps are taken, both in much noise. At this size more of them add blotches of colour:
         # fits differ in ways that cancel between planes, and small networks do not cancel them.
         model=dataclasses.replace(
@@ -302,6 +303,7 @@ BUILTIN = dataclasses.replace(
     ),
     upsampler=dataclasses.replace(
         DEMO.upsampler,
+        mirror=True,
         # narrower, so that all weights together stay below 30 MB
         model=dataclasses.replace(
             DEMO.upsampler.model,
@@ -311,6 +313,7 @@ BUILTIN = dataclasses.replace(
     ),
     prior=dataclasses.replace(
         DEMO.prior,
+        mirror=True,
         # some 120 epochs: more, and people are learned by heart (docs/benchmarks.md)
         train=dataclasses.replace(DEMO.prior.train, total_samples=64_000, ema_halflife=4_000.0),
     ),

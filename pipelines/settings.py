@@ -113,6 +113,7 @@ class BaseStage:
     """Tri-planes and portraits to the base diffusion and its portrait encoder."""
 
     seed: int = 0  # of weights, data order, noise
+    mirror: bool = False  # train with everyone's mirror image too: twice the people
     log_every: int = 400  # samples between two points of a curve
     checkpoint_every: int = 4_000  # samples between two checkpoints: what a kill loses at most
     val_every: int = 4_000  # samples between two losses of held-out people; 0 = never
@@ -131,6 +132,7 @@ class UpsamplerStage:
     """Tri-planes to the diffusion that raises their resolution."""
 
     seed: int = 0  # of weights, data order, noise
+    mirror: bool = False  # train with everyone's mirror image too: twice the people
     log_every: int = 100  # samples between two points of a curve
     checkpoint_every: int = 1_000  # samples between two checkpoints
     val_every: int = 1_000  # samples between two losses of held-out people; 0 = never
@@ -169,6 +171,7 @@ class PriorStage:
 
     in_chain: bool = True  # trained by rodin run, and by rodin train where no --stage is named
     seed: int = 0  # of weights, data order, noise
+    mirror: bool = False  # train with everyone's mirror image too: twice the people
     text: str = MINILM  # reads the captions: minilm, clip:MODEL:FILE; empty: the prior takes none
     log_every: int = 3_200  # samples between two points of a curve
     checkpoint_every: int = 32_000  # samples between two checkpoints

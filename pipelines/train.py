@@ -96,13 +96,20 @@ def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
 
     if isinstance(job.stage, PriorStage):
         texts = store if job.stage.text else None
-        people = latents.LatentSamples(planes, job.table, "train", texts)
+        people = latents.LatentSamples(planes, job.table, "train", texts, job.stage.mirror)
         mean, std = measure_latents(people.latents)
         said = people.measure_texts()
         decoder = models.load_decoder(planes.store)
         return people, models.build(job.stage, mean, std, decoder, said)
-    samples = data.TriplaneSamples(planes, "train", data.NAMES.get(job.name, ()))
-    return samples, models.begin(job.stage, samples, models.load_decoder(planes.store))
+    decoder = models.load_decoder(planes.store)
+    turned = getattr(job.stage, "mirror", False)
+    if turned and decoder.config.direction_frequencies:
+        raise models.ModelError(
+            f"{job.name}.mirror=True, but the decoder sees view directions, which mirrored planes"
+            f" do not turn; train with --{job.name}.no-mirror"
+        )
+    samples = data.TriplaneSamples(planes, "train", data.NAMES.get(job.name, ()), turned)
+    return samples, models.begin(job.stage, samples, decoder)
 
 
 def resume(job: Job, trainer: Any, store: Store) -> None:

@@ -121,6 +121,17 @@ def orbit(
     return look_at(radius * eye)
 
 
+def mirror(camera_to_world: Tensor, intrinsics: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The cameras (..., 4, 4), (..., 3, 3) whose images of a world mirrored at x = 0 are the mirror
+    images, left to right, of what the given ones see; `width` of the images in pixels."""
+    turn = torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=camera_to_world.dtype).diag()
+    turn = turn.to(camera_to_world.device)
+    lens = intrinsics.clone()
+    lens[..., 0, 2] = width - intrinsics[..., 0, 2]
+    lens[..., 0, 1] = -intrinsics[..., 0, 1]
+    return turn @ camera_to_world @ turn, lens
+
+
 def turntable(count: int, elevation_degrees: float = 5.0, radius: float = DEFAULT_RADIUS) -> Tensor:
     """A closed circle of cameras (count, 4, 4), from the front towards the viewer's right."""
     return orbit(torch.arange(count) * (360.0 / count), elevation_degrees, radius)

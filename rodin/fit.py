@@ -144,7 +144,9 @@ def _fit(
 ) -> dict[int, FitResult | ValueError]:
     results: dict[int, FitResult | ValueError] = {}
     start = start_planes(decoder, settings.resolution)
-    store = PlaneStore(start.expand(len(avatars), -1, -1, -1, -1))
+    store = PlaneStore(
+        start.expand(len(avatars), -1, -1, -1, -1), start if settings.anchor_weight else None
+    )
     for step in range(settings.steps):
         done = step / settings.steps
         # What all avatars have in common comes from the step's number: not from who is there.

@@ -45,6 +45,9 @@ class FitSettings:
     alpha_weight: float = 0.3  # of the coverage loss
     smooth_weight: float = 0.3  # of total variation: less leaves noise that a diffusion must learn
     sparse_weight: float = 1e-4  # of mean |plane|
+    # of the mean square of what a fit changes of the planes it begins at, with the decoder frozen:
+    # without it most of what differs between people's planes is never seen (docs/benchmarks.md)
+    anchor_weight: float = 0.1
     compact_weight: float = 1e-6  # of density smoothness
     compact_radius: float = 0.004  # its standard deviation, box units
     empty_weight: float = 0.3  # of the opacity of empty points

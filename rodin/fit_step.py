@@ -93,9 +93,10 @@ def losses_of(
     return terms
 
 
-def plane_losses(planes: Tensor) -> dict[str, Tensor]:
-    """Loss terms (B,) of planes (B, 3, C, H, W) themselves."""
-    return {"smooth": losses.smooth(planes), "sparse": losses.sparse(planes)}
+def plane_losses(planes: Tensor, anchor: Tensor | None = None) -> dict[str, Tensor]:
+    """Loss terms (B,) of planes (B, 3, C, H, W) themselves; anchor (3, C, H, W) or None."""
+    terms = {"smooth": losses.smooth(planes), "sparse": losses.sparse(planes)}
+    return terms if anchor is None else terms | {"anchor": losses.anchor(planes, anchor)}
 
 
 @torch.no_grad()
@@ -112,7 +113,9 @@ def add_plane_gradient(store: PlaneStore, settings: FitSettings) -> dict[str, Te
     )
     texels = planes[0].numel()
     steps = texels // size * (size - 1)  # from neighbour to neighbour, along one axis
-    smooth, sparse = planes.new_zeros(2, store.count)
+    smooth, sparse, drift = planes.new_zeros(3, store.count)
+    start = store.anchor
+    pull = 2 * settings.anchor_weight / texels
     # Some rows at a time: what does not leave the cache costs a third.
     rows = size if planes.is_cuda else max(1, _BLOCK // planes[:, :, 0].numel())
     for first in range(0, size, rows):
@@ -120,6 +123,10 @@ def add_plane_gradient(store: PlaneStore, settings: FitSettings) -> dict[str, Te
         part, into = planes[:, :, first:last], grad[:, :, first:last]
         into.add_(part.sign(), alpha=settings.sparse_weight / texels)
         sparse += part.abs().flatten(1).sum(1)
+        if start is not None:
+            moved = part - start[:, first:last]
+            drift += moved.flatten(1).norm(dim=1).square()
+            into.add_(moved, alpha=pull)
         below = (planes[:, :, first : last + 1], grad[:, :, first : last + 1])
         for axis, (values, slopes) in ((2, below), (3, (part, into))):
             change = values.diff(dim=axis)
@@ -128,7 +135,8 @@ def add_plane_gradient(store: PlaneStore, settings: FitSettings) -> dict[str, Te
             count = values.shape[axis] - 1
             slopes.narrow(axis, 1, count).add_(change)
             slopes.narrow(axis, 0, count).sub_(change)
-    return {"smooth": smooth / steps, "sparse": sparse / texels}
+    terms = {"smooth": smooth / steps, "sparse": sparse / texels}
+    return terms if start is None else terms | {"anchor": drift / texels}
 
 
 def total(terms: dict[str, Tensor], settings: FitSettings) -> Tensor:

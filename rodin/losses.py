@@ -30,6 +30,12 @@ def sparse(planes: Tensor) -> Tensor:
     return planes.abs().flatten(1).mean(1)
 
 
+def anchor(planes: Tensor, start: Tensor) -> Tensor:
+    """Mean square of planes (B, ...) minus what they began as (...): of all planes that look alike
+    those nearest to the mean person's, so that separate fits agree in what no picture shows."""
+    return (planes - start).square().flatten(1).mean(1)
+
+
 def compact(sigma: Tensor, nearby: Tensor) -> Tensor:
     """Density smoothness, mean |sigma(x) - sigma(x + e)| of (B, N), e ~ N(0, 0.004^2)."""
     return (sigma - nearby).abs().mean(1)

@@ -20,9 +20,11 @@ class PlaneStore:
     `grad` has the table's shape; whoever renders adds to it, `step` uses and clears it.
     """
 
-    def __init__(self, planes: Tensor) -> None:
-        """planes (B, 3, C, R, R): where the fit begins."""
+    def __init__(self, planes: Tensor, anchor: Tensor | None = None) -> None:
+        """planes (B, 3, C, R, R): where the fit begins; anchor (3, C, R, R): what the planes are
+        held near to, see `losses.anchor`."""
         self.count, _, self.channels, self.size, _ = planes.shape
+        self.anchor = None if anchor is None else anchor.detach().movedim(1, -1).contiguous()
         table = triplane.to_table(planes.detach())
         self._hold(table.view(self.count, -1, self.channels), {})
 

@@ -51,6 +51,15 @@ def reader(planes: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda points: gather(table, *taps(points[None], height, width))
 
 
+def mirror(planes: Tensor) -> Tensor:
+    """Planes (..., 3, C, H, W) of what a mirror at x = 0 shows: axes along x turned over."""
+    turned = [
+        plane.flip([axis - 2 for axis in range(2) if axes[axis] == 0])
+        for plane, axes in zip(planes.unbind(-4), PLANE_AXES, strict=True)
+    ]
+    return torch.stack(turned, -4)
+
+
 def to_table(planes: Tensor) -> Tensor:
     """The table that `gather` reads: planes with a border of zeros, one row of channels a texel.
 

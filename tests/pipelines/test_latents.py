@@ -62,6 +62,13 @@ def test_latents_stand_beside_the_shards(run: Path) -> None:
     torch.testing.assert_close(
         people[0]["latent"], encode_portraits(base, sample["portrait"][None])[0]
     )
+    twice = latents.LatentSamples(planes, name, "train", None, mirror=True)
+    assert len(twice) == 2 * len(small_run.TRAIN)
+    seen = train.data.TriplaneSamples(planes, "train", mirror=True)[1 + len(small_run.TRAIN)]
+    torch.testing.assert_close(
+        twice[1 + len(small_run.TRAIN)]["latent"],
+        encode_portraits(base, seen["portrait"][None])[0],
+    )
     # Made once; another encoder gets another table, a damaged or older one is made again.
     before = (run / "triplanes" / name).stat().st_mtime_ns
     assert latents.ensure_table(planes, base) == name
@@ -92,6 +99,19 @@ def test_a_prior_is_trained_packed_and_read(run: Path) -> None:
     model = Model(bundle)
     woman, man = (model.draw_latents([3], f"a {who}")[0] for who in ("woman", "man"))
     assert woman.shape == (16,) and not torch.equal(woman, man)
+
+
+def test_models_are_trained_with_mirror_images_too(run: Path) -> None:
+    """Twice the latents with the same texts; a decoder that sees directions is refused."""
+    folder = trained(run, dataclasses.replace(TINY.prior, mirror=True))
+    name = next((run / "triplanes/latents").iterdir()).relative_to(run / "triplanes").as_posix()
+    people = latents.LatentSamples(shards(run), name, "train", open_store(str(folder)), mirror=True)
+    count = len(small_run.TRAIN)
+    assert people.texts is not None and torch.equal(people.texts[:count], people.texts[count:])
+    assert not torch.equal(people.latents[:count], people.latents[count:])
+    decoder = models.load_decoder(shards(run).store)
+    prior = models.load_system(open_store(str(run)), "prior", decoder, "cpu")
+    torch.testing.assert_close(prior.mean, people.latents.mean(0))
 
 
 def test_sampling_draws_from_the_prior_where_told(run: Path) -> None:

@@ -44,30 +44,41 @@ def random_planes(batch: int, size: int) -> Tensor:
 
 
 def autograd_step(
-    planes: Tensor, decoder: TriplaneDecoder, drawn: Draw, settings: FitSettings, size: int
+    planes: Tensor,
+    decoder: TriplaneDecoder,
+    drawn: Draw,
+    settings: FitSettings,
+    size: int,
+    anchor: Tensor | None,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """The slow twin of `step_gradient`: everything by autograd, losses of whole planes."""
     planes = planes.clone().requires_grad_()
     features = triplane.sample(triplane.resize(planes, size), drawn.points)
-    terms = losses_of(features, decoder, drawn, settings) | plane_losses(planes)
+    terms = losses_of(features, decoder, drawn, settings) | plane_losses(planes, anchor)
     terms["total"] = total(terms, settings)
     return terms, list(torch.autograd.grad(terms["total"].sum(), [planes, *decoder.parameters()]))
 
 
+@pytest.mark.parametrize("anchored", [False, True])
 @pytest.mark.parametrize("directions", [0, 2])
 @pytest.mark.parametrize("size", [8, 6])
-def test_the_gradient_is_autograds(bank: RayBank, size: int, directions: int) -> None:
+def test_the_gradient_is_autograds(
+    bank: RayBank, size: int, directions: int, anchored: bool
+) -> None:
     config = dataclasses.replace(SETTINGS.decoder, direction_frequencies=directions)
     settings = dataclasses.replace(SETTINGS, decoder=config, smooth_weight=0.5, sparse_weight=0.5)
+    settings = dataclasses.replace(settings, anchor_weight=0.5)
     decoder = TriplaneDecoder(config)
     planes = random_planes(2, 8)
+    anchor = random_planes(3, 8)[2] if anchored else None
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
     drawn = draw([bank, bank], settings, generators)
     assert drawn.points.shape == (2, 60 * 8 + 32 + 2 * 16, 3)
-    terms, (expected, *others) = autograd_step(planes, decoder, drawn, settings, size)
-    store = PlaneStore(planes)
+    terms, (expected, *others) = autograd_step(planes, decoder, drawn, settings, size, anchor)
+    store = PlaneStore(planes, anchor)
     found = step_gradient(store, decoder, drawn, settings, torch.Generator(), size)
-    assert set(found) == {"pixel", "alpha", "empty", "compact", "smooth", "sparse", "total"}
+    names = {"pixel", "alpha", "empty", "compact", "smooth", "sparse", "total"}
+    assert set(found) == names | ({"anchor"} if anchored else set())
     for name in found:
         torch.testing.assert_close(found[name], terms[name].detach())
     torch.testing.assert_close(store.planes(store.grad), expected, atol=1e-6, rtol=1e-4)
