@@ -28,7 +28,7 @@ class Options:
     """What every stage takes besides its settings."""
 
     # where the settings start from: tiny (a test, minutes), demo (a laptop, a quarter of an
-    # hour), builtin (608 people, hours), ablation (for `rodin ablate`), single-gpu,
+    # hour), builtin (304 people, hours), ablation (for `rodin ablate`), single-gpu,
     # paper (the published scale)
     preset: str = "demo"
     # where the run lives: a folder or s3://bucket/prefix; default runs/PRESET

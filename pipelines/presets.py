@@ -283,8 +283,13 @@ DEMO = RunSettings(
 # The weights that come with the package: as the demo, of many more people.
 BUILTIN = dataclasses.replace(
     DEMO,
-    render=dataclasses.replace(DEMO.render, avatars=608, views=16, samples=4, shard_size=4),
-    fit=dataclasses.replace(DEMO.fit, subjects=48, shard_size=4),
+    render=dataclasses.replace(DEMO.render, avatars=304, views=16, samples=4, shard_size=4),
+    fit=dataclasses.replace(
+        DEMO.fit,
+        subjects=48,
+        shard_size=4,
+        engine=dataclasses.replace(DEMO.fit.engine, decoder_steps=800, steps=300),
+    ),
     base=dataclasses.replace(
         DEMO.base,
         log_every=800,
@@ -299,7 +304,7 @@ BUILTIN = dataclasses.replace(
             schedule=ScheduleSettings(log_snr_start=-2.0, log_snr_end=-12.0),
             latent_dropout=0.1,
         ),
-        train=dataclasses.replace(DEMO.base.train, total_samples=64_000, ema_halflife=4_000.0),
+        train=dataclasses.replace(DEMO.base.train, total_samples=48_000, ema_halflife=4_000.0),
     ),
     upsampler=dataclasses.replace(
         DEMO.upsampler,

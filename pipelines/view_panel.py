@@ -65,6 +65,9 @@ class Panel(Visitor):
             hint="cut out (RGBA PNG), or before a plain wall; 10 MiB at most",
         )  # fmt: skip
         upload.on_upload(lambda event: self._uploaded(event.target.value))
+        self.match = gui.add_checkbox(
+            "Match closely", False, hint="nearer to the portrait, by rendering: takes longer"
+        )
         self.again = gui.add_button("Generate from the portrait", visible=False)
         self.again.on_click(lambda _: self._generate(self.portrait))
         with gui.add_folder("Sampling", expand_by_default=False):
@@ -104,7 +107,7 @@ class Panel(Visitor):
 
     def _generate(self, portrait: bytes, text: str = "") -> None:
         wish = Wish(
-            int(self.seed.value), text, portrait,
+            int(self.seed.value), text, portrait, bool(self.match.value),
             guidance=float(self.guidance.value),
             text_guidance=float(self.text_guidance.value),
             steps=int(self.steps.value),

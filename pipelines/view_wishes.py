@@ -32,6 +32,7 @@ class Wish:
     seed: int = 0
     text: str = ""
     portrait: bytes = b""
+    match: bool = False  # latent and planes brought nearer to the portrait by rendering
     guidance: float = 1.0
     text_guidance: float = 2.0
     steps: int | None = None  # the model's own
@@ -59,6 +60,7 @@ def make(model: Model, wish: Wish, progress: Progress) -> Avatar:
         wish.seed,
         check_text(wish.text) if wish.text.strip() and not wish.portrait else None,
         wish.portrait or None,
+        match=wish.match and bool(wish.portrait),
         guidance=wish.guidance,
         text_guidance=wish.text_guidance,
         steps=wish.steps,

@@ -67,16 +67,19 @@ def fit_planes(
     settings: FitSettings,
     *,
     seed: int,
+    start: Tensor | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
-    """Fit one avatar's planes with the decoder frozen.
+    """Fit one avatar's planes with the decoder frozen, from `start` (3, C, R, R) where given, else
+    from the mean planes of the decoder's training.
 
     All randomness comes from `seed`; on the CPU with a fixed number of threads the same arguments
     give the same bytes. `progress(step, steps, losses)` is called now and then. Metrics are of the
     held-out views, see `evaluate`, with psnr_base for the planes resized to the base resolution.
     Raises ViewsError, CameraError or FitError for input that cannot be fitted.
     """
-    result = fit_many([views], decoder, settings, seeds=[seed], progress=progress)[0]
+    many = fit_many([views], decoder, settings, seeds=[seed], start=start, progress=progress)
+    result = many[0]
     if isinstance(result, Exception):
         raise result
     return result
@@ -88,6 +91,7 @@ def fit_many(
     settings: FitSettings,
     *,
     seeds: Sequence[int],
+    start: Tensor | None = None,
     progress: Progress | None = None,
 ) -> list[FitResult | ValueError]:
     """Fit the planes of several avatars at once, on the decoder's device.
@@ -113,7 +117,7 @@ def fit_many(
             results[index] = error
     if avatars:
         with _frozen(decoder):
-            results |= _fit(avatars, decoder, settings, progress)
+            results |= _fit(avatars, decoder, settings, start, progress)
     return [results[index] for index in range(len(views))]
 
 
@@ -140,10 +144,12 @@ def _fit(
     avatars: list[_Avatar],
     decoder: TriplaneDecoder,
     settings: FitSettings,
+    start: Tensor | None,
     progress: Progress | None,
 ) -> dict[int, FitResult | ValueError]:
     results: dict[int, FitResult | ValueError] = {}
-    start = start_planes(decoder, settings.resolution)
+    if start is None:
+        start = start_planes(decoder, settings.resolution)
     store = PlaneStore(
         start.expand(len(avatars), -1, -1, -1, -1), start if settings.anchor_weight else None
     )

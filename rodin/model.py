@@ -25,6 +25,7 @@ from rodin.avatar import Avatar, AvatarError
 from rodin.bundle import Bundle, BundleError, read_settings
 from rodin.decoder import TriplaneDecoder
 from rodin.generate import GenerateSettings, encode_portraits, gaussian_latent, generate
+from rodin.inversion import InversionSettings, invert_latent, invert_planes
 from rodin.nn.encoder import over_white
 from rodin.portrait import prepare_portrait
 from rodin.prior import PRIOR_SAMPLER
@@ -88,6 +89,7 @@ class Model:
         text: str | None = None,
         portrait: Any = None,
         *,
+        match: bool = False,
         guidance: float = 1.0,
         text_guidance: float = 2.0,
         steps: int | None = None,
@@ -95,14 +97,15 @@ class Model:
     ) -> Avatar:
         """One avatar from a seed alone, from a description, or from a portrait.
 
-        portrait: path, PIL image or array (H, W, 3 or 4) uint8; see `rodin.portrait`. guidance acts
-        in the base diffusion (1 = as trained), text_guidance in the prior; steps of each diffusion,
+        portrait: path, PIL image or array (H, W, 3 or 4) uint8; see `rodin.portrait`. With `match`
+        latent and planes are brought nearer to it by rendering: see `Model.match`. guidance acts in
+        the base diffusion (1 = as trained), text_guidance in the prior; steps of each diffusion,
         None = as many as the model was made for.
         The same arguments give the same planes on one machine. Raises AvatarError, TextError.
         """
         return self.generate_many(
-            [seed], text, portrait, guidance=guidance, text_guidance=text_guidance, steps=steps,
-            progress=progress,
+            [seed], text, portrait, match=match, guidance=guidance, text_guidance=text_guidance,
+            steps=steps, progress=progress,
         )[0]  # fmt: skip
 
     def generate_many(
@@ -111,6 +114,7 @@ class Model:
         text: str | None = None,
         portrait: Any = None,
         *,
+        match: bool = False,
         guidance: float = 1.0,
         text_guidance: float = 2.0,
         steps: int | None = None,
@@ -123,6 +127,8 @@ class Model:
             raise AvatarError(f"seed {min(seeds)} to {max(seeds)}; use 0 to 2^63 - 1")
         if text is not None and portrait is not None:
             raise AvatarError("give a text or a portrait, not both: edit the portrait's avatar")
+        if match and portrait is None:
+            raise AvatarError("match needs a portrait to match; give one, or leave match out")
         facts: dict[str, Any] = {"guidance": guidance, "steps": steps}
         if portrait is not None:
             latents = self.latent_of(portrait).expand(len(seeds), -1)
@@ -130,10 +136,43 @@ class Model:
         else:
             latents = self.draw_latents(seeds, text, guidance=text_guidance)
             facts |= {"from": "seed"} if text is None else {"from": "text", "text": text}
-        return self.from_latents(
+        avatars = self.from_latents(
             latents, seeds, guidance=guidance, steps=steps, facts=[facts] * len(seeds),
             progress=progress,
         )  # fmt: skip
+        if match:
+            image = prepare_portrait(portrait)
+            avatars = [self.match(each, image, progress=progress) for each in avatars]
+        return avatars
+
+    def match(
+        self,
+        avatar: Avatar,
+        portrait: Any,
+        settings: InversionSettings | None = None,
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Avatar:
+        """The avatar with latent and planes brought nearer to a portrait, by rendering.
+
+        Seconds on a CPU. What is made of it later by `edit` or `towards` starts from its latent:
+        the planes' part of the likeness is lost there. See `rodin.inversion`.
+        """
+        if avatar.latent is None:
+            raise AvatarError("this avatar has no latent; match one that a model here has made")
+        settings = settings or InversionSettings()
+        image = portrait if isinstance(portrait, Tensor) else prepare_portrait(portrait)
+        latent = invert_latent(
+            self.bundle.base, self.bundle.decoder, image, avatar.latent, settings,
+            seed=avatar.seed, progress=progress,
+        )  # fmt: skip
+        facts = {**avatar.facts, "matched": True}
+        how = {name: facts[name] for name in ("guidance", "steps") if name in facts}
+        found = self.from_latent(latent, avatar.seed, facts=facts, **how)
+        planes = invert_planes(
+            found.planes, self.decoder, image, settings, seed=avatar.seed, progress=progress
+        )
+        return replace(found, planes=planes)
 
     def from_latents(
         self,

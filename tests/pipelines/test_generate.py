@@ -65,6 +65,12 @@ def test_a_portrait_gives_its_name(bundle: str, tmp_path: Path) -> None:
     generate.main([bundle, "--out", str(tmp_path / "x"), "--portrait", str(tmp_path / "ada.png"),
                    *QUICK, "--files", "npz"])  # fmt: skip
     assert (tmp_path / "x" / "ada-000000.npz").exists()
+    generate.main([bundle, "--out", str(tmp_path / "y"), "--portrait", str(tmp_path / "ada.png"),
+                   "--match", *QUICK, "--files", "npz"])  # fmt: skip
+    loose, close = (np.load(tmp_path / d / "ada-000000.npz")["planes"] for d in "xy")
+    assert loose.shape == close.shape and not np.array_equal(loose, close)
+    facts = json.loads((tmp_path / "y" / "generate.json").read_text())["ada-000000"]
+    assert facts["matched"] and facts["from"] == "portrait"
 
 
 @pytest.mark.parametrize(
@@ -72,6 +78,7 @@ def test_a_portrait_gives_its_name(bundle: str, tmp_path: Path) -> None:
     [
         (["--count", "65"], "--count is 65; use 1 to 64"),
         (["--text", "x", "--portrait", "y"], "--text and --portrait exclude each other"),
+        (["--match"], "--match brings an avatar nearer to a portrait; give --portrait too"),
         (["--text", "an old man"], "trained without texts"),
         (["--portrait", "/nowhere.png"], "/nowhere.png: no such file"),
         (["--steps", "0"], "steps is 0"),
