@@ -26,6 +26,7 @@ from infra.manifest import Dataset as Shards
 from infra.plan import SPLITS
 from infra.storage import NotFoundError, Store
 from pipelines import data, models
+from pipelines.phrases import phrases
 from pipelines.settings import SampleStage
 from rodin import record
 from rodin.decoder import TriplaneDecoder
@@ -74,11 +75,17 @@ def ensure_table(planes: Shards, base: BaseSystem) -> str:
             rows["split"].append(split)
             for name, latent in zip(("latent", "mirrored"), found.cpu().numpy(), strict=True):
                 rows[name].append(latent)
-            rows["captions"].append(captions_of(sample.meta))
+            rows["captions"].append(said_of(sample.meta))
     stream = io.BytesIO()
     pq.write_table(pa.table(rows), stream, compression="zstd", store_schema=False)
     planes.store.write(name, stream.getvalue())
     return name
+
+
+def said_of(meta: dict[str, Any]) -> list[str]:
+    """Everything that is said of a sample's person: its captions, then short phrases."""
+    told = captions_of(meta)
+    return told + phrases(meta.get("attributes", {}), int(meta.get("seed", 0))) if told else []
 
 
 def captions_of(meta: dict[str, Any]) -> list[str]:

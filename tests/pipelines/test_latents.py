@@ -56,7 +56,8 @@ def test_latents_stand_beside_the_shards(run: Path) -> None:
     name = latents.ensure_table(planes, base)
     rows = latents.read_table(planes.store, name)
     assert rows["key"] == small_run.TRAIN + small_run.VAL
-    assert rows["captions"][1] == small_run.captions(small_run.TRAIN[1])
+    told = small_run.captions(small_run.TRAIN[1])
+    assert rows["captions"][1][: len(told)] == told
     people = latents.LatentSamples(planes, name, "val", None)
     sample = train.data.TriplaneSamples(planes, "val")[0]
     torch.testing.assert_close(
