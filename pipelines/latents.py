@@ -45,6 +45,8 @@ _FOLDS = 5
 def encoder_digest(base: BaseSystem) -> str:
     """16 hex digits of the weights that turn portraits into latents."""
     found = hashlib.sha256()
+    if base.encoder.clip is not None:
+        found.update(base.encoder.clip.digest.encode())
     for name, value in sorted(base.encoder.state_dict().items()):
         found.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]

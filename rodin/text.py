@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from rodin.clip import ClipError, open_net
 
 MAX_CHARACTERS = 500  # of a description; more is not what the encoders were trained on
 MINILM = "minilm"
@@ -81,16 +83,11 @@ class Clip:
     def __init__(self, model: str, weights: Path | str) -> None:
         self.name = f"clip:{model}"
         try:
-            import open_clip
-        except ImportError:
-            raise TextError("CLIP needs the package open_clip_torch; pip install it") from None
-        if not Path(weights).is_file():
-            raise TextError(
-                f"{weights}: no such file; download open_clip's weights of {model} and give their"
-                " path"
-            )
-        net: Any = open_clip.create_model(model, pretrained=str(weights)).eval()
-        self._net, self._tokens = net, open_clip.get_tokenizer(model)
+            net = open_net(model, weights)
+            from open_clip import get_tokenizer
+        except ClipError as error:
+            raise TextError(f"{error}") from None
+        self._net, self._tokens = net, get_tokenizer(model)
         self.dim = int(net.text_projection.shape[-1])
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Latent of a portrait (Rodin, arXiv 2212.06135, section 4.2: z from the frontal view).
 
-The encoder is trained with the base diffusion; a frozen one (CLIP in the paper) can take its place
-by passing latents to the systems instead of portraits.
+The encoder is trained with the base diffusion; CLIP's, frozen, takes its place where `frozen` names
+it, and any other one by passing latents to the systems instead of portraits.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+from rodin.clip import ClipPortraits, parts
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class EncoderSettings:
     width: int = 64  # channels after the first convolution, doubled at each halving up to 8 x
     size: int = 256  # portraits are resized to this many pixels, antialiased
     final_size: int = 4  # pixels left where the features are read out; size must halve down to it
+    # clip:MODEL:FILE of open_clip: its image encoder, frozen, in place of one trained along
+    frozen: str = ""
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "size", "final_size"):
@@ -31,6 +35,8 @@ class EncoderSettings:
                 f"encoder.size is {self.size} and final_size {self.final_size}; "
                 "size must be final_size times 2, 4, 8, ..."
             )
+        if self.frozen:
+            parts(self.frozen)
 
     @property
     def halvings(self) -> int:
@@ -58,6 +64,9 @@ class PortraitEncoder(nn.Module):
     def __init__(self, settings: EncoderSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.clip = ClipPortraits(settings.frozen, settings.latent_dim) if settings.frozen else None
+        if self.clip is not None:
+            return
         layers: list[nn.Module] = []
         channels = 3
         for i in range(settings.halvings):
@@ -72,6 +81,8 @@ class PortraitEncoder(nn.Module):
     def forward(self, portrait: Tensor) -> Tensor:
         size = self.settings.size
         image = over_white(portrait)
+        if self.clip is not None:
+            return self.clip(image)
         if image.shape[-2:] != (size, size):
             image = functional.interpolate(
                 image, (size, size), mode="bilinear", antialias=True, align_corners=False
