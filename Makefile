@@ -20,6 +20,7 @@ demo: setup ## seeds -> avatars -> tri-planes -> models -> new avatars -> runs/d
 	@$(PY) -m pipelines.run --preset demo --out $(OUT)
 
 test: setup ## all tests, with the tiny chain through Blender, Ray and MLflow
+	@bash scripts/browser.sh
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup ## half an hour of faults over tiny chains: kills, lost nodes, full disks; prints a table
