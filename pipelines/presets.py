@@ -304,7 +304,7 @@ BUILTIN = dataclasses.replace(
             schedule=ScheduleSettings(log_snr_start=-2.0, log_snr_end=-12.0),
             latent_dropout=0.1,
         ),
-        train=dataclasses.replace(DEMO.base.train, total_samples=32_000, ema_halflife=4_000.0),
+        train=dataclasses.replace(DEMO.base.train, total_samples=48_000, ema_halflife=4_000.0),
     ),
     upsampler=dataclasses.replace(
         DEMO.upsampler,
@@ -314,7 +314,7 @@ BUILTIN = dataclasses.replace(
             DEMO.upsampler.model,
             unet=dataclasses.replace(DEMO.upsampler.model.unet, width=56),
         ),
-        train=dataclasses.replace(DEMO.upsampler.train, total_samples=4_000, ema_halflife=800.0),
+        train=dataclasses.replace(DEMO.upsampler.train, total_samples=6_000, ema_halflife=800.0),
     ),
     prior=dataclasses.replace(
         DEMO.prior,
