@@ -7,14 +7,13 @@ import hashlib
 import json
 import time
 import warnings
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from infra.canon import settings_hash, sha256_hex
-from infra.manifest import Dataset, DatasetError, open_dataset
+from infra.manifest import open_dataset
 from infra.shards import (
     Failure,
     KeptSamples,
@@ -27,19 +26,12 @@ from infra.shards import (
 from infra.storage import open_store
 from pipelines import models, quality
 from pipelines.settings import FitStage
+from pipelines.views_ahead import decoded
 from rodin import record
 
 # of the views, kept with the planes
 META = ("seed", "attributes", "caption", "captions", "licence")
 PREVIEW_VIEWS = 2
-
-
-def decode(views: Dataset, row: dict[str, Any]) -> record.ViewsSample | Failure:
-    """The views of one person; a damaged sample is the person's failure, not the shard's."""
-    try:
-        return record.decode_views(views.read_row(row))
-    except (record.RecordError, DatasetError) as error:
-        return Failure(row["key"], str(error), type(error).__name__)
 
 
 def to_views(sample: record.ViewsSample) -> Any:
@@ -53,30 +45,6 @@ def seed_of(key: str) -> int:
     if key.isdecimal():
         return int(key) % 2**31
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 2**31
-
-
-def decoded(
-    views: Dataset, keys: Sequence[str], ahead: int
-) -> Iterator[record.ViewsSample | Failure]:
-    """The views of `keys` in order, up to `ahead` of them decoded before they are asked for.
-
-    Decoding is a Ray task: another process of this node, or of one that is free, so that it costs
-    the fitting device no time. The tasks hold no CPU slot, because the workers may hold all of
-    them; how many run at once is bounded by `ahead`, and so is the memory.
-    """
-    if not ahead:
-        yield from (decode(views, views.row(key)) for key in keys)
-        return
-    import ray
-
-    task = ray.remote(num_cpus=0, max_retries=3)(decode)
-    source = ray.put(views)
-    waiting: deque[Any] = deque()
-    todo = iter(keys)
-    for _ in keys:
-        while len(waiting) <= ahead and (key := next(todo, None)) is not None:
-            waiting.append(task.remote(source, views.row(key)))
-        yield ray.get(waiting.popleft())
 
 
 class ShardReplaced(RuntimeError):
@@ -221,7 +189,7 @@ class FitWorker:
             engine = dataclasses.replace(engine, steps=steps)
         seeds = [self.stage.seed + int(long) + seed_of(sample.key) for sample in samples]
         views = [to_views(sample) for sample in samples]
-        results = fit_many(views, self.decoder, engine, seeds=seeds)
+        results = fit_many(views, self.decoder, engine, seeds=seeds, measure=False)
         return [
             Failure(sample.key, str(result), type(result).__name__)
             if isinstance(result, ValueError)
@@ -233,15 +201,13 @@ class FitWorker:
         """The sample as it is stored; its metrics are of the stored planes, in half precision."""
         import torch
 
-        from rodin.fit import evaluate
+        from rodin.fit import measured
 
         key, engine = sample.key, self.stage.engine
         planes = result.planes.cpu().numpy().astype(np.float16)
         stored = torch.from_numpy(planes.astype(np.float32)).to(self.device)
         _, held_out = views.split(engine.held_out)
-        metrics = result.metrics | evaluate(
-            stored, self.decoder, held_out, samples=engine.render_samples, features=self.features
-        )
+        metrics = measured(stored, self.decoder, held_out, engine, self.features)
         if self.stage.vgg_weights:
             metrics["lpips"] = metrics.pop("features")
         metrics |= {"outlier": 0.0, "refits": 0.0}

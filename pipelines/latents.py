@@ -66,8 +66,8 @@ def ensure_table(planes: Shards, base: BaseSystem) -> str:
         old = read_table(planes.store, name)
         if "mirrored" in old and _keys(planes) == old["key"]:
             return name
-    names = ("key", "split", "latent", "mirrored", "captions")
-    rows: dict[str, list[Any]] = {name: [] for name in names}
+    columns = ("key", "split", "latent", "mirrored", "captions")
+    rows: dict[str, list[Any]] = {column: [] for column in columns}
     for split in SPLITS:
         for row in tqdm(list(planes.rows(split)), f"latents of {split}", unit="person"):
             sample = record.decode_triplane(planes.read_row(row))
@@ -75,8 +75,8 @@ def ensure_table(planes: Shards, base: BaseSystem) -> str:
             found = encode_portraits(base, torch.stack((portrait, portrait.flip(-1))))
             rows["key"].append(sample.key)
             rows["split"].append(split)
-            for name, latent in zip(("latent", "mirrored"), found.cpu().numpy(), strict=True):
-                rows[name].append(latent)
+            for column, latent in zip(("latent", "mirrored"), found.cpu().numpy(), strict=True):
+                rows[column].append(latent)
             rows["captions"].append(said_of(sample.meta))
     stream = io.BytesIO()
     pq.write_table(pa.table(rows), stream, compression="zstd", store_schema=False)

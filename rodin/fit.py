@@ -92,6 +92,7 @@ def fit_many(
     *,
     seeds: Sequence[int],
     start: Tensor | None = None,
+    measure: bool = True,
     progress: Progress | None = None,
 ) -> list[FitResult | ValueError]:
     """Fit the planes of several avatars at once, on the decoder's device.
@@ -99,7 +100,9 @@ def fit_many(
     Every avatar has its own seed, rays and losses, so its planes do not depend on who else is in
     the batch, but for rounding. In place of its result an avatar that cannot be fitted has the
     reason: a ViewsError, CameraError or FitError; the others go on. `progress` is given the mean
-    losses. Raises FitError when the settings do not fit the decoder.
+    losses. All begin at `start` (3, C, R, R), by default the mean planes of the decoder's training.
+    Without `measure` results have no metrics. Raises FitError when the settings do not fit the
+    decoder.
     """
     if len(views) != len(seeds):
         raise FitError(f"{len(views)} avatars and {len(seeds)} seeds; pass a seed for each")
@@ -117,7 +120,7 @@ def fit_many(
             results[index] = error
     if avatars:
         with _frozen(decoder):
-            results |= _fit(avatars, decoder, settings, start, progress)
+            results |= _fit(avatars, decoder, settings, start, measure, progress)
     return [results[index] for index in range(len(views))]
 
 
@@ -145,6 +148,7 @@ def _fit(
     decoder: TriplaneDecoder,
     settings: FitSettings,
     start: Tensor | None,
+    measure: bool,
     progress: Progress | None,
 ) -> dict[int, FitResult | ValueError]:
     results: dict[int, FitResult | ValueError] = {}
@@ -178,7 +182,9 @@ def _fit(
             if report:
                 avatar.history.append((step, numbers))
             if last or 0 < settings.stop_psnr <= numbers.get("psnr", 0):
-                ended[row] = _result(avatar, store.planes()[row], decoder, settings)
+                planes = store.planes()[row].contiguous()
+                scores = measured(planes, decoder, avatar.held_out, settings) if measure else {}
+                ended[row] = FitResult(planes, scores, avatar.history)
         if ended:
             results |= {avatars[row].index: value for row, value in ended.items()}
             left = [row for row in range(len(avatars)) if row not in ended]
@@ -195,14 +201,20 @@ def _check(
     return evaluate(planes, decoder, avatar.held_out, samples=settings.render_samples)
 
 
-def _result(
-    avatar: _Avatar, planes: Tensor, decoder: TriplaneDecoder, settings: FitSettings
-) -> FitResult:
-    planes = planes.contiguous()
-    measured = _check(avatar, planes, decoder, settings)
+def measured(
+    planes: Tensor,
+    decoder: TriplaneDecoder,
+    held_out: Views,
+    settings: FitSettings,
+    features: PerceptualDistance | None = None,
+) -> dict[str, float]:
+    """Metrics of planes (3, C, R, R), see `evaluate`, with psnr_base for the planes resized to the
+    base resolution."""
+    samples = settings.render_samples
+    scores = evaluate(planes, decoder, held_out, samples=samples, features=features)
     small = triplane.resize(planes[None], settings.base_resolution)[0]
-    base = _check(avatar, small, decoder, settings)
-    return FitResult(planes, measured | {"psnr_base": base["psnr"]}, avatar.history)
+    base = evaluate(small, decoder, held_out, samples=samples)
+    return scores | {"psnr_base": base["psnr"]}
 
 
 def start_planes(decoder: TriplaneDecoder, size: int) -> Tensor:

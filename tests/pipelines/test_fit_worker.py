@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from infra.shards import Failure, KeptSamples, Packed, commit_unit, pending_unit
 from infra.storage import open_store
 from pipelines import export, fit, quality, report
 from pipelines.context import open_context
-from pipelines.fit_worker import FitWorker, ShardReplaced, better, decoded, seed_of
+from pipelines.fit_worker import FitWorker, ShardReplaced, better, seed_of
 from pipelines.options import Options
 from pipelines.settings import FitStage, RunSettings
+from pipelines.views_ahead import decoded
 from rodin import record
 from rodin.codecs import encode_webp
 from rodin.decoder import DecoderConfig
@@ -32,6 +35,7 @@ ENGINE = FitSettings(
     steps=25, decoder_steps=40, subjects_per_step=2, rays_per_step=256, occupancy_size=32,
     render_samples=32,
 )  # fmt: skip
+ROOT = Path(__file__).parents[2]
 STAGE = FitStage(engine=ENGINE, prefetch=0, batch=2, views_kept=2)
 POISON = {
     "000000001": "does not look at the box",
@@ -279,6 +283,14 @@ def test_a_worse_second_fit_is_not_kept() -> None:
         assert kept.members["x"] == b"1" and kept.metrics["outlier"] == 1
         assert kept.metrics["psnr_first"] == kept.metrics["psnr"] == 20
         assert json.loads(kept.members["meta.json"])["metrics"] == kept.metrics
+
+
+def test_who_decodes_does_not_wait_for_torch() -> None:
+    """Its import takes longer than the pictures of a person."""
+    code = "import sys, pipelines.views_ahead; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+    wrong = "import sys, pipelines.fit_worker; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", wrong], check=False, cwd=ROOT).returncode == 1
 
 
 def test_views_decoded_ahead_are_the_same_in_order(run: Path, ray_local: None) -> None:
