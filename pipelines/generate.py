@@ -46,7 +46,7 @@ class Generate:
     text: str = ""
     # image of somebody: RGBA, or before a plain background
     portrait: str = ""
-    # bring the avatar nearer to the portrait by rendering: some 20 s more
+    # bring the avatar nearer to the portrait by rendering: takes longer
     match: bool = False
     # how closely the base follows the latent; 1 as trained
     guidance: float = 1.0

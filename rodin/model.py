@@ -155,7 +155,7 @@ class Model:
     ) -> Avatar:
         """The avatar with latent and planes brought nearer to a portrait, by rendering.
 
-        Seconds on a CPU. What is made of it later by `edit` or `towards` starts from its latent:
+        What is made of it later by `edit` or `towards` starts from its latent:
         the planes' part of the likeness is lost there. See `rodin.inversion`.
         """
         if avatar.latent is None:
