@@ -68,6 +68,7 @@ def fit_planes(
     *,
     seed: int,
     start: Tensor | None = None,
+    measure: bool = True,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit one avatar's planes with the decoder frozen, from `start` (3, C, R, R) where given, else
@@ -75,11 +76,13 @@ def fit_planes(
 
     All randomness comes from `seed`; on the CPU with a fixed number of threads the same arguments
     give the same bytes. `progress(step, steps, losses)` is called now and then. Metrics are of the
-    held-out views, see `evaluate`, with psnr_base for the planes resized to the base resolution.
-    Raises ViewsError, CameraError or FitError for input that cannot be fitted.
+    held-out views, see `evaluate`, with psnr_base for the planes resized to the base resolution;
+    none without `measure`. Raises ViewsError, CameraError or FitError for input that cannot be
+    fitted.
     """
-    many = fit_many([views], decoder, settings, seeds=[seed], start=start, progress=progress)
-    result = many[0]
+    result = fit_many(
+        [views], decoder, settings, seeds=[seed], start=start, measure=measure, progress=progress
+    )[0]
     if isinstance(result, Exception):
         raise result
     return result

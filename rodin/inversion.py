@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rodin import cameras
+from rodin import cameras, metrics
 from rodin import occupancy as occupancies
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.base import BaseSystem
@@ -93,7 +93,7 @@ def invert_latent(
     rays = cameras.rays(camera, lens, settings.latent_size, settings.latent_size)
     origins, directions = (part.reshape(1, -1, 3).to(device) for part in rays)
     target = resized(portrait, settings.latent_size).to(device).flatten(1).T[None]
-    colour = target[..., :3] * target[..., 3:] + (1 - target[..., 3:])
+    colour = metrics.over(target)
     # A network that answers with the noise says nothing of the planes where there is only noise.
     time = 0.5 if base.settings.output == "eps" else 1.0
     begin = torch.full((1,), time, device=device)
@@ -153,7 +153,9 @@ def invert_planes(
         if progress is not None:
             progress("planes", done, total)
 
-    return fit_planes(views, decoder, engine, seed=seed, start=planes, progress=report).planes
+    return fit_planes(
+        views, decoder, engine, seed=seed, start=planes, measure=False, progress=report
+    ).planes
 
 
 def _views(

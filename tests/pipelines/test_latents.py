@@ -103,7 +103,7 @@ def test_a_prior_is_trained_packed_and_read(run: Path) -> None:
 
 
 def test_models_are_trained_with_mirror_images_too(run: Path) -> None:
-    """Twice the latents with the same texts; a decoder that sees directions is refused."""
+    """Twice the latents with the same texts."""
     folder = trained(run, dataclasses.replace(TINY.prior, mirror=True))
     name = next((run / "triplanes/latents").iterdir()).relative_to(run / "triplanes").as_posix()
     people = latents.LatentSamples(shards(run), name, "train", open_store(str(folder)), mirror=True)
