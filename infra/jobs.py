@@ -23,7 +23,7 @@ from infra.tracking import is_secret, mask
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 _MARK = "rodin"  # key of the metadata that tells a job by its content
 _RECONNECTS = 20  # of a log stream that breaks off while the job goes on
-_TRIES = 5  # of a submission that the job server drops, or has no agent for yet
+_TRIES = 5  # of what the network drops, or a submission that no agent is there for yet
 _STARTING = "No available agent"  # Ray's words while a head node starts or is very busy
 _NOISY = (
     "ray.dashboard.modules.job.sdk",
@@ -100,7 +100,7 @@ class Jobs:
         for name in _NOISY:  # they tell of every ignored file
             logging.getLogger(name).setLevel(logging.ERROR)
         self.address = address
-        self._client = self._ask(lambda: JobSubmissionClient(address))
+        self._client = self._ask(lambda: JobSubmissionClient(address), tries=1)
 
     def submit(self, spec: Spec) -> tuple[str, bool]:
         """(id, whether it is new): a job of the same mark that still runs is joined."""
@@ -166,11 +166,16 @@ class Jobs:
         """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
         return str(self._ask(lambda: self._client.get_job_status(job)))
 
-    def _ask(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except Exception as error:  # requests, Ray's own and plain RuntimeErrors
-            raise JobError(self._line(error)) from None
+    def _ask(self, call: Callable[[], Any], tries: int = _TRIES) -> Any:
+        """`call` again where the network drops it: a forwarded port does so, now and then."""
+        for attempt in range(tries):
+            try:
+                return call()
+            except Exception as error:  # requests, Ray's own and plain RuntimeErrors
+                if not isinstance(error, OSError) or attempt == tries - 1:
+                    raise JobError(self._line(error)) from None
+            time.sleep(_WAIT * 2**attempt)
+        raise AssertionError("no try was made")
 
     def _line(self, error: BaseException) -> str:
         text = mask(" ".join(str(error).split()))[:300] or type(error).__name__

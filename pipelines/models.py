@@ -167,6 +167,13 @@ def read_meta(store: Store) -> dict[str, Any] | None:
     return meta
 
 
+def missing(out: Store, name: str) -> ModelError:
+    return ModelError(
+        f"{out.uri} has no trained {name}; run python -m pipelines.train --stage {name} --out"
+        f" {out.uri}"
+    )
+
+
 def load_system(out: Store, name: str, decoder: TriplaneDecoder, device: str) -> Any:
     """A finished model of a run, ready to sample: built from its own model.json."""
     from pydantic import TypeAdapter
@@ -174,10 +181,7 @@ def load_system(out: Store, name: str, decoder: TriplaneDecoder, device: str) ->
     store = out.child(f"models/{name}")
     meta = read_meta(store)
     if meta is None:
-        raise ModelError(
-            f"{out.uri} has no trained {name}; run python -m pipelines.train --stage {name} --out"
-            f" {out.uri}"
-        )
+        raise missing(out, name)
     trained_with = meta["identity"]["data"]["decoder"]
     if trained_with != decoder.digest():
         raise ModelError(

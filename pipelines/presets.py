@@ -100,6 +100,7 @@ TINY = RunSettings(
         model=UpsamplerSettings(
             size=32,
             low_size=16,
+            from_base=0.5,
             unet=UNetSettings(
                 plane_channels=8,
                 condition_channels=8,
@@ -312,6 +313,7 @@ BUILTIN = dataclasses.replace(
         # narrower, so that all weights together stay below 30 MB
         model=dataclasses.replace(
             DEMO.upsampler.model,
+            from_base=0.75,
             unet=dataclasses.replace(DEMO.upsampler.model.unet, width=56),
         ),
         train=dataclasses.replace(DEMO.upsampler.train, total_samples=6_000, ema_halflife=800.0),

@@ -15,7 +15,7 @@ import asyncio
 import itertools
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -26,7 +26,7 @@ from infra.tracking import ui_command
 from pipelines.context import CODE, code_version
 from pipelines.options import OVERRIDE, UsageError, fail, parse
 from pipelines.run import SECTIONS
-from pipelines.train import chain
+from pipelines.train import chain, needs_base
 
 # Public variables that stages read; others by --env.
 PASSED = ("MLFLOW_TRACKING_URI", "RODIN_CACHE", "RODIN_CACHE_GB")
@@ -142,10 +142,25 @@ def split_words(words: Sequence[str], sections: Sequence[str]) -> tuple[str, ...
     return tuple(kept)
 
 
+def words_of(args: argparse.Namespace) -> list[str]:
+    return list(args.words[1:] if args.words[:1] == ["--"] else args.words)
+
+
+def order_of(args: argparse.Namespace, names: Collection[str]) -> dict[str, list[str]]:
+    """What each of these jobs of a command line waits for."""
+    if args.stage != "chain":
+        return {name: [] for name in names}
+    _, settings = parse("rodin submit chain", __doc__ or "", SECTIONS, words_of(args))
+    found = {name: [one for one in CHAIN[name].after if one in names] for name in names}
+    if needs_base(settings.upsampler):
+        found["train-upsampler"].append("train-base")
+    return found
+
+
 def specs_of(args: argparse.Namespace) -> dict[str, Spec]:
     """The jobs of a command line by name. Raises UsageError or ValueError for mistakes."""
     env = environment(args.env)
-    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    words = words_of(args)
     check_public(words, env)
     if args.stage != "chain":
         if args.stage in ("render", "fit", "train", "sample", "report", "run"):
@@ -205,10 +220,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = Jobs(args.address)
     tracking = next(iter(specs.values())).env.get("MLFLOW_TRACKING_URI", "")
     tracking = value_of(args.words, "--tracking") or tracking
-    after = {
-        name: [b for b in CHAIN[name].after if b in specs] if len(specs) > 1 else []
-        for name in specs
-    }
+    after = order_of(args, specs)
 
     async def launch(name: str) -> int:
         job, fresh = await asyncio.to_thread(jobs.submit, specs[name])

@@ -28,7 +28,7 @@ from pipelines import data, latents, models, registry
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
-from pipelines.settings import PriorStage, RunSettings, TrainStage, as_dict
+from pipelines.settings import PriorStage, RunSettings, TrainStage, UpsamplerStage, as_dict
 from pipelines.watch import Meter, Watch
 
 MAX_RESTARTS = 3  # of a lost worker or node
@@ -92,6 +92,7 @@ def train(job: Job) -> None:
 
 def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
     """What a stage trains with, and its system before the first step."""
+    from rodin.diffusion.upsampler import UpsamplerSystem
     from rodin.prior import measure_latents
 
     if isinstance(job.stage, PriorStage):
@@ -109,7 +110,18 @@ def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
             f" do not turn; train with --{job.name}.no-mirror"
         )
     samples = data.TriplaneSamples(planes, "train", data.NAMES.get(job.name, ()), turned)
-    return samples, models.begin(job.stage, samples, decoder)
+    system = models.begin(job.stage, samples, decoder)
+    if needs_base(job.stage) and isinstance(system, UpsamplerSystem):
+        base = models.load_system(open_store(job.out), "base", decoder, "cpu")
+        system.attach(decoder, base=base)
+    return samples, system
+
+
+def needs_base(stage: TrainStage) -> bool:
+    """Whether the stage learns from what the run's base makes."""
+    return isinstance(stage, PriorStage) or (
+        isinstance(stage, UpsamplerStage) and stage.model.from_base > 0
+    )
 
 
 def resume(job: Job, trainer: Any, store: Store) -> None:
@@ -268,12 +280,14 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
         print(f"{plan}; waits for pipelines.fit")
         return
     planes, identity = prepare(context, name)
-    if isinstance(stage, PriorStage):
+    if needs_base(stage):
         base = models.read_meta(context.child("models/base"))
         if base is None and options.dry_run:
             print(f"{plan}; waits for pipelines.train --stage base")
             return
-        identity["data"]["base"] = settings_hash(base["identity"]) if base else ""
+        if base is None:
+            raise models.missing(context.store, "base")
+        identity["data"]["base"] = settings_hash(base["identity"])
     meta = models.read_meta(store)
     if meta:
         models.check_identity(store, meta["identity"], identity)

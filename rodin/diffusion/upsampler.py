@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from rodin import triplane
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.augment import AugmentSettings, augment
+from rodin.diffusion.base import BaseSystem
 from rodin.diffusion.patches import PatchSettings, draw_patches, render_patches
-from rodin.diffusion.sampling import Denoiser, Prediction
+from rodin.diffusion.sampling import Denoiser, Noise, Prediction, SamplerSettings, sample
 from rodin.diffusion.schedule import Schedule, ScheduleSettings
 from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
 from rodin.diffusion.targets import Output, WeightSettings, check_output, target, to_clean
@@ -57,6 +58,8 @@ class UpsamplerSettings:
     plane_weight: float = 1.0  # of the squared error of what the network predicts
     patch_weight: float = 1.0  # of the squared error of rendered patches; 0 = render none
     perceptual_weight: float = 0.5  # of the perceptual distance of the patches; 0 = none
+    from_base: float = 0.0  # share of samples begun with what the base makes; not in the paper
+    base_steps: int = 2  # that the base takes to make them
 
     def __post_init__(self) -> None:
         unet = self.unet
@@ -86,6 +89,11 @@ class UpsamplerSettings:
             if getattr(self, name) < 0:
                 raise ValueError(f"upsampler.{name} is {getattr(self, name)}; it must be >= 0")
 
+        if not 0 <= self.from_base <= 1:
+            raise ValueError(f"upsampler.from_base is {self.from_base}; it lies in [0, 1]")
+        if self.base_steps < 1:
+            raise ValueError(f"upsampler.base_steps is {self.base_steps}; it must be at least 1")
+
     @property
     def renders(self) -> bool:
         """Whether training needs a decoder and views."""
@@ -96,8 +104,8 @@ class UpsamplerSystem(nn.Module):
     """U-Net and plane statistics: the loss, and the denoiser for sampling.
 
     Where the network predicts y_0 (as in Rodin), it does so as a correction to the condition: an
-    untrained one returns the condition resized. The decoder and the perceptual network that the
-    loss needs are frozen and not part of the state; give them with `attach`.
+    untrained one returns the condition resized. The decoder, the perceptual network and the base
+    that the loss needs are frozen and not part of the state; give them with `attach`.
     """
 
     def __init__(
@@ -118,6 +126,7 @@ class UpsamplerSystem(nn.Module):
         self.unet = TriplaneUNet(settings.unet)
         # In a tuple, so that they are no submodules: not saved, averaged or trained.
         self._frozen: tuple[TriplaneDecoder, PerceptualDistance | None] | None = None
+        self._base: tuple[BaseSystem, ...] = ()
         if decoder is not None:
             self.attach(decoder)
 
@@ -128,12 +137,15 @@ class UpsamplerSystem(nn.Module):
         return (3, s.unet.plane_channels, s.size, s.size)
 
     def attach(
-        self, decoder: TriplaneDecoder, perceptual: PerceptualDistance | None = None
+        self,
+        decoder: TriplaneDecoder,
+        perceptual: PerceptualDistance | None = None,
+        base: BaseSystem | None = None,
     ) -> UpsamplerSystem:
-        """Give the frozen decoder that renders patches, and the network that compares them.
+        """Give the frozen decoder that renders patches, the network that compares them, the base.
 
-        None = EfficientNet-lite0, loaded at the first loss that needs it. ValueError when the
-        decoder is of other planes.
+        perceptual None = EfficientNet-lite0, loaded at the first loss that needs it. `base` is
+        needed where `from_base` is above 0. ValueError when either is of other planes.
         """
         channels = self.settings.unet.plane_channels
         if decoder.config.channels != channels:
@@ -141,6 +153,14 @@ class UpsamplerSystem(nn.Module):
                 f"the decoder takes {decoder.config.channels} channels but the upsampler makes "
                 f"{channels}; attach the decoder that is stored beside the planes"
             )
+        if base is not None:
+            shape, low = base.plane_shape, self.settings.low_size
+            if shape != (3, channels, low, low):
+                raise ValueError(
+                    f"the base makes planes of {shape[2]} texels and {shape[1]} channels, the"
+                    f" upsampler starts from {low} and {channels}; use systems made for each other"
+                )
+            self._base = (base.eval().requires_grad_(False),)
         self._frozen = (decoder.eval().requires_grad_(False), perceptual)
         return self
 
@@ -160,12 +180,15 @@ class UpsamplerSystem(nn.Module):
         noise; "patch" = |x - x_hat|^2 of rendered colour and alpha; "perceptual" their distance.
         batch: "planes" (B, 3, C, R, R) raw, and for the patches "views" (B, K, 4, H, W),
         "camera_to_world" (B, K, 4, 4), "intrinsics" (B, K, 3, 3). `t` (B,) is drawn where None.
+        With `from_base` "portrait" (B, 4, P, P): see `_of_base`.
         """
         s = self.settings
         (planes,) = required(batch, "planes")
         raw = triplane.resize(planes.float(), s.size)
         clean = self.statistics.normalise(raw)
         low = triplane.resize(clean, s.low_size)
+        if s.from_base:
+            low = self._of_base(low, batch, generator)
         count, device = clean.shape[0], clean.device
         strength = rand(count, generator, device)
         condition = augment(low, strength, s.augment, generator)
@@ -223,6 +246,32 @@ class UpsamplerSystem(nn.Module):
                 assert perceptual is not None
                 parts["perceptual"] = perceptual.to(planes.device)(found.rgb, target.rgb).mean()
         return parts
+
+    @torch.no_grad()
+    def _of_base(
+        self, low: Tensor, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> Tensor:
+        """Normalised low planes (B, 3, C, s, s), a share of them replaced by what the base makes of
+        the portraits: where it leaves out detail, the upsampler learns to put it in."""
+        if not self._base:
+            raise ValueError(
+                "the upsampler has no base to start from; call attach(decoder, base=base), or set"
+                " from_base to 0"
+            )
+        (base,) = self._base
+        count, device = low.shape[0], low.device
+        chosen = rand(count, generator, device) < self.settings.from_base
+        seeds = torch.randint(2**62, (count,), generator=generator, device=generator.device)
+        base = base.to(device)
+        made = sample(
+            base.denoiser(base.encode(*required(batch, "portrait"))),
+            base.schedule,
+            base.plane_shape,
+            Noise(seeds.tolist(), device),
+            SamplerSettings(steps=self.settings.base_steps),
+        )
+        made = self._normalise_low(base.statistics.denormalise(made))
+        return torch.where(chosen[:, None, None, None, None], made.to(low.dtype), low)
 
     def _normalise_low(self, low: Tensor) -> Tensor:
         """Raw low-resolution planes, normalised by the statistics as they are at that size."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.infra.conftest import ACCESS, SECRET
+from tests.infra.conftest import ACCESS, SECRET, free_port
 from tests.infra.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
@@ -37,15 +37,6 @@ def program(name: str) -> str:
     found = str(beside) if beside.exists() else shutil.which(name)
     assert found, f"{name} is missing; run `make setup`"
     return found
-
-
-def quiet_port() -> int:
-    """A free port below those that outgoing connections get: nobody takes it during a restart."""
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class Service:
@@ -121,14 +112,14 @@ class RayNode(Service):
         command += ["--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0"]
         # Ports that are given are not waited for: Ray's own 15 s are short on a busy machine.
         for name in ("dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export"):
-            command.append(f"--{name}-port={quiet_port()}")
-        command.append(f"--runtime-env-agent-port={quiet_port()}")
+            command.append(f"--{name}-port={free_port()}")
+        command.append(f"--runtime-env-agent-port={free_port()}")
         if head:
             command += [f"--address=127.0.0.1:{head}"]
         else:
             command += ["--head", f"--port={port}", f"--temp-dir={folder}", "--no-monitor"]
-            command += ["--include-dashboard=false", f"--dashboard-port={quiet_port()}"]
-            command += [f"--ray-client-server-port={quiet_port()}"]
+            command += ["--include-dashboard=false", f"--dashboard-port={free_port()}"]
+            command += [f"--ray-client-server-port={free_port()}"]
         super().__init__(command, port, log)
 
     def ready(self) -> bool:
@@ -164,21 +155,22 @@ class World:
         self.bucket.mkdir(parents=True)
         self.s3 = self._s3()
         self.mlflow = self._mlflow() if mlflow else None
-        self.ray_port, self.token = quiet_port(), secrets.token_hex(32)
+        self.ray_port, self.token = free_port(), secrets.token_hex(32)
         self.head = RayNode(self.folder / "r", 1, self.folder / "head.log", port=self.ray_port)
         self.nodes = [self._node(i) for i in range(nodes)]
         self.proxy: Proxy | None = None
         self.before: dict[str, str] = {}  # the environment to go back to
+        self.keep = False  # its folder, though all went well
 
     def _s3(self) -> Service:
-        port = quiet_port()
+        port = free_port()
         command = [program("rclone"), "serve", "s3", str(self.bucket.parent)]
         command += ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{ACCESS},{SECRET}"]
         command += ["--config", str(self.folder / "none.conf"), "--log-level", "ERROR"]
         return Service(command, port, self.folder / "s3.log")
 
     def _mlflow(self) -> Service:
-        port = quiet_port()
+        port = free_port()
         command = [program("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}", "--workers=1"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
@@ -283,5 +275,5 @@ class World:
             self.proxy.__exit__()
         os.environ.clear()
         os.environ.update(self.before)
-        if exc[0] is None:
+        if exc[0] is None and not self.keep:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import requests
 
 from infra.jobs import EXCLUDED, JobError, Jobs, Spec, check_public, default_working_dir
 from infra.storage import FileStore
@@ -186,6 +187,15 @@ def test_a_chain_has_what_the_settings_say() -> None:
     assert specs["train-refiner"].words[-1] == "--refiner.in-chain"
 
 
+def test_an_upsampler_that_starts_from_the_base_waits_for_it() -> None:
+    for share, waits in (("0", ["fit"]), ("0.5", ["fit", "train-base"])):
+        words = ["chain", "--preset", "demo", "--out", "s3://b/x"]
+        args = submit.parser().parse_args([*words, f"upsampler.model.from-base={share}"])
+        assert submit.order_of(args, submit.specs_of(args))["train-upsampler"] == waits
+    args = submit.parser().parse_args(["train", "--out", "s3://b/x", "--stage", "upsampler"])
+    assert submit.order_of(args, submit.specs_of(args)) == {"train-upsampler": []}
+
+
 def test_a_chain_waits_and_stops_where_it_must() -> None:
     after = {name: step.after for name, step in submit.CHAIN.items()}
     events: list[str] = []
@@ -244,6 +254,29 @@ def test_a_cluster_that_still_starts_is_asked_again(
     else:
         assert jobs.submit(spec)[1]
     assert len(asked) == tries
+
+
+@pytest.mark.parametrize(("drops", "ends"), [(2, "SUCCEEDED"), (9, "")])
+def test_a_network_that_drops_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, drops: int, ends: str
+) -> None:
+    monkeypatch.setattr("infra.jobs._WAIT", 0.001)
+    asked: list[str] = []
+
+    class Client:
+        def get_job_status(self, job: str) -> str:
+            asked.append(job)
+            if len(asked) <= drops:
+                raise requests.exceptions.ConnectionError("refused")
+            return "SUCCEEDED"
+
+    jobs = Jobs.__new__(Jobs)
+    jobs.address, jobs._client = "http://host:8265", Client()
+    if ends:
+        assert jobs.state("x") == ends and len(asked) == drops + 1
+    else:
+        with pytest.raises(JobError, match="refused; check --address"):
+            jobs.state("x")
 
 
 def test_lines_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:

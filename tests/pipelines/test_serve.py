@@ -20,6 +20,7 @@ from pipelines.serve_wish import Limits, Refusal, Wish, check_length, wish_of
 from rodin.bundle import Bundle
 from rodin.decoder import DecoderConfig, TriplaneDecoder
 from rodin.model import Model
+from tests.infra.conftest import free_port
 from tests.rodin.systems import BASE, CHANNELS, base_system, upsampler_system
 
 LIMITS = Limits(max_steps=50, max_size=64, max_voxels=48, max_upload=0.1, max_text=20)
@@ -171,9 +172,7 @@ def address(ray_local: None, folder: str) -> Iterator[str]:
     """A service with room for one request at work and one that waits."""
     from ray import serve as ray_serve
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     ray_serve.start(http_options={"host": "127.0.0.1", "port": port})
     ray_serve.run(bind(folder, "", Service(queue=1, cpus=1, limits=LIMITS)), name=APP)
     yield f"http://127.0.0.1:{port}"

@@ -12,8 +12,11 @@ from rodin import cameras, perceptual
 from rodin.decoder import DecoderConfig, TriplaneDecoder
 from rodin.diffusion.augment import AugmentSettings, augment, blur
 from rodin.diffusion.patches import PatchSettings, draw_patches
+from rodin.diffusion.sampling import SamplerSettings
+from rodin.diffusion.statistics import rand
 from rodin.diffusion.targets import WeightSettings, target
 from rodin.diffusion.upsampler import UpsamplerSystem
+from rodin.generate import GenerateSettings, generate
 from rodin.nn.encoder import EncoderSettings
 from tests.rodin.systems import (
     BASE,
@@ -22,6 +25,7 @@ from tests.rodin.systems import (
     STD,
     UNET,
     UPSAMPLER,
+    base_system,
     generator,
     make_batch,
     upsampler_system,
@@ -130,6 +134,40 @@ def test_upsampler_render_gradient_reaches_the_planes_alone() -> None:
     assert all(p.grad is None for p in system._frozen[0].parameters())
 
 
+def test_the_upsampler_learns_from_what_the_base_makes() -> None:
+    """All samples, some, or none start from the base's planes, as sampling hands them over."""
+    plain = dataclasses.replace(UPSAMPLER, patch_weight=0.0, perceptual_weight=0.0)
+    batch, base = make_batch(16), base_system()
+    low = torch.zeros(16, 3, CHANNELS, 8, 8)
+    for share, least, most in ((0.0, 0, 0), (0.5, 3, 13), (1.0, 16, 16)):
+        system = upsampler_system(dataclasses.replace(plain, from_base=share))
+        system.attach(system._frozen[0], base=base)  # type: ignore[index]
+        made = system._of_base(low, batch, generator())
+        again = system._of_base(low, batch, generator())
+        assert torch.equal(made, again) and not made.requires_grad
+        assert least <= made.flatten(1).any(1).sum() <= most
+    seed = int(torch.randint(2**62, (16,), generator=after_draw(16))[3])
+    found = generate(
+        base, None, [seed], latents=base.encode(batch["portrait"][3:4]),
+        settings=GenerateSettings(base=SamplerSettings(steps=2)),
+    )  # fmt: skip
+    assert torch.allclose(made[3:4], system._normalise_low(found), rtol=1e-3, atol=1e-3)
+    weights = {name: value.clone() for name, value in base.state_dict().items()}
+    base.requires_grad_(True)
+    system.attach(system._frozen[0], base=base)  # type: ignore[index]
+    system.loss(batch, generator())["loss"].backward()
+    assert all(p.grad is None for p in base.parameters())
+    assert all(torch.equal(value, weights[name]) for name, value in base.state_dict().items())
+    assert not any("base" in name for name in system.state_dict())
+
+
+def after_draw(count: int) -> torch.Generator:
+    """The generator of a loss once it has drawn who starts from the base."""
+    g = generator()
+    rand(count, g, torch.device("cpu"))
+    return g
+
+
 def test_upsampler_says_what_it_lacks() -> None:
     torch.manual_seed(0)
     system = UpsamplerSystem(UPSAMPLER, MEAN, STD)
@@ -139,6 +177,14 @@ def test_upsampler_says_what_it_lacks() -> None:
         system.attach(TriplaneDecoder(DecoderConfig(channels=5)))
     with pytest.raises(ValueError, match="low_size"):
         dataclasses.replace(UPSAMPLER, low_size=16)
+    hungry = upsampler_system(dataclasses.replace(UPSAMPLER, from_base=0.5))
+    with pytest.raises(ValueError, match="has no base to start from"):
+        hungry.loss(make_batch(), generator())
+    with pytest.raises(ValueError, match="16 texels and 4 channels"):
+        hungry.attach(hungry._frozen[0], base=base_system(dataclasses.replace(BASE, size=16)))
+    for name, value in (("from_base", 1.5), ("base_steps", 0)):
+        with pytest.raises(ValueError, match=rf"upsampler\.{name} is {value}"):
+            dataclasses.replace(UPSAMPLER, **{name: value})
     with pytest.raises(ValueError, match="condition_channels"):
         dataclasses.replace(UPSAMPLER, unet=UNET)
     with pytest.raises(ValueError, match="latent_dim"):
