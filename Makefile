@@ -4,6 +4,10 @@ OUT ?= runs/demo
 SEED ?= 0
 STAMP := .venv/.ready-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 
+# Each stage starts a dozen Python processes: without cached bytecode an import of torch takes twice
+# as long, and uv leaves no cache.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test chaos check bench lock clean
 

@@ -66,9 +66,8 @@ CHAINS = (
     Chain(
         "fit", "pipelines.fit", "triplanes", (
             "--preset", "tiny", "fit.engine.steps=12", "fit.engine.decoder-steps=40",
-            "fit.engine.rays-per-step=256", "fit.prefetch=1", "resources.workers=2",
-            # everyone is an outlier: fitted twice
-            "fit.outlier-psnr=60", "fit.refit-factor=1.5",
+            "fit.engine.rays-per-step=256", "fit.prefetch=1", "fit.outlier-psnr=0",
+            "resources.workers=2",
         ), needs="views", spread=1.5,
     ),
     Chain(
