@@ -66,8 +66,13 @@ class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
         self.bytes = 0
         self.lock = Lock()  # of both: threads read side by side
 
+    @property
+    def people(self) -> int:
+        """Sample i and sample i + people show one person, in mirror image."""
+        return len(self.rows)
+
     def __len__(self) -> int:
-        return len(self.rows) * (1 + self.mirror)
+        return self.people * (1 + self.mirror)
 
     def sample(self, index: int) -> record.TriplaneSample:
         with self.lock:

@@ -115,6 +115,14 @@ def begin(stage: TrainStage, samples: Any, decoder: TriplaneDecoder) -> Any:
     """
     planes = (samples[i]["planes"] for i in range(min(len(samples), MEASURED)))
     system = build(stage, *measure_planes(planes), decoder)
+    if isinstance(system, BaseSystem) and system.encoder.faces is not None:
+        known = range(min(len(samples), MEASURED))
+        size, people = system.settings.size, getattr(samples, "people", len(samples))
+        system.measure(
+            [samples[i]["portrait"] for i in known],
+            [triplane.resize(samples[i]["planes"][None].float(), size)[0] for i in known],
+            [i % people for i in known],
+        )
     if isinstance(stage, BaseStage) and isinstance(system, BaseSystem) and stage.model.sight:
         some = (samples[i]["planes"] for i in range(min(len(samples), SEEN)))
         size = stage.model.size

@@ -5,6 +5,7 @@ Legend: B batch, C plane channels, R raw plane size, S base size, P portrait siz
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,8 @@ from rodin.diffusion.schedule import Schedule, ScheduleSettings
 from rodin.diffusion.sight import Sight
 from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
 from rodin.diffusion.targets import Output, WeightSettings, check_output, target, to_clean
-from rodin.nn.encoder import EncoderSettings, PortraitEncoder
+from rodin.nn.eigenfaces import ridge
+from rodin.nn.encoder import EIGENFACES, EncoderSettings, PortraitEncoder
 from rodin.nn.unet import TriplaneUNet, UNetSettings
 
 VLB_STEP = 1e-3  # length of the reverse step whose variance is learned: one of 1,000
@@ -36,6 +38,7 @@ class BaseSettings:
     latent_dropout: float = 0.2  # share of samples trained without their latent
     vlb_weight: float = 1.0  # of the bound in nats a value, where the variance is learned
     sight: float = 0.0  # share of the loss that counts errors as they are seen; not in the paper
+    lead: bool = False  # answers on top of a linear guess from the latent; not in the paper
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.size % self.unet.factor:
@@ -48,6 +51,11 @@ class BaseSettings:
             raise ValueError(f"base.latent_dropout is {self.latent_dropout}; it lies in [0, 1]")
         if not 0 <= self.sight < 1:
             raise ValueError(f"base.sight is {self.sight}; it lies in [0, 1)")
+        if self.lead and (self.output != "x0" or self.encoder.frozen != EIGENFACES):
+            raise ValueError(
+                f"base.lead is True with output {self.output!r} and encoder.frozen"
+                f" {self.encoder.frozen!r}; it takes 'x0' and {EIGENFACES!r}"
+            )
         if self.unet.latent_dim != self.encoder.latent_dim:
             raise ValueError(
                 f"base.unet.latent_dim is {self.unet.latent_dim} but encoder.latent_dim is "
@@ -58,6 +66,7 @@ class BaseSettings:
 class BaseSystem(nn.Module):
     """U-Net, portrait encoder and plane statistics: the loss, and the denoiser for sampling."""
 
+    lead: Tensor
     _channels: Tensor
     _texels: Tensor
 
@@ -74,10 +83,28 @@ class BaseSystem(nn.Module):
         self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels, settings.size)
         self.unet = TriplaneUNet(settings.unet)
         self.encoder = PortraitEncoder(settings.encoder)
+        guessed = math.prod(self.plane_shape) if settings.lead else 0
+        lead = torch.zeros(settings.encoder.latent_dim, guessed)
+        self.register_buffer("lead", lead, persistent=settings.lead)
         # Of the training alone, and measured anew at its start: no part of the weights.
         channels, size = settings.unet.plane_channels, settings.size
         self.register_buffer("_channels", torch.zeros(channels, channels), persistent=False)
         self.register_buffer("_texels", torch.zeros(3, size, size), persistent=False)
+
+    @torch.no_grad()
+    def measure(
+        self, portraits: Sequence[Tensor], planes: Sequence[Tensor], people: Sequence[int]
+    ) -> None:
+        """Eigenfaces of the portraits (C, H, W) and, with `lead`, the guess of planes (3, C, S, S).
+
+        `people` says whom each shows: somebody and the mirror image are one.
+        """
+        self.encoder.measure(portraits)
+        if not self.settings.lead:
+            return
+        latents = torch.cat([self.encode(each[None]) for each in portraits])
+        targets = self.statistics.normalise(torch.stack(list(planes))).flatten(1)
+        self.lead.copy_(ridge(latents, targets, people, self.encoder.deviations.sqrt()))
 
     def attach(self, sight: Sight) -> None:
         """What training with `settings.sight` measures errors with; see `measure_sight`."""
@@ -165,6 +192,8 @@ class BaseSystem(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Output in float32, and the variance fraction where it is learned."""
         output = self.unet(noisy, t.float(), latent).float()
+        if latent is not None and self.settings.lead:
+            output = output + (latent.float() @ self.lead.float()).view_as(output)
         if not self.settings.unet.learned_variance:
             return output, None
         output, variance = output.chunk(2, dim=2)
