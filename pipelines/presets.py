@@ -305,9 +305,11 @@ BUILTIN = dataclasses.replace(
             schedule=ScheduleSettings(log_snr_start=-2.0, log_snr_end=-12.0),
             latent_dropout=0.1,
             # 300 people are too few to train an encoder on (docs/benchmarks.md)
-            encoder=EncoderSettings(latent_dim=64, size=32, frozen="eigenfaces"),
+            encoder=EncoderSettings(latent_dim=96, size=32, frozen="eigenfaces"),
             lead=True,
-            unet=dataclasses.replace(DEMO.base.model.unet, latent_map=0, dropout=0.1),
+            unet=dataclasses.replace(
+                DEMO.base.model.unet, width=48, latent_dim=96, latent_map=0, dropout=0.1
+            ),
         ),
         train=dataclasses.replace(DEMO.base.train, total_samples=16_000, ema_halflife=2_000.0),
     ),
@@ -326,6 +328,7 @@ BUILTIN = dataclasses.replace(
         DEMO.prior,
         mirror=True,
         # some 120 epochs: more, and people are learned by heart (docs/benchmarks.md)
+        model=dataclasses.replace(DEMO.prior.model, latent_dim=96),
         train=dataclasses.replace(DEMO.prior.train, total_samples=64_000, ema_halflife=4_000.0),
     ),
     sample=dataclasses.replace(
