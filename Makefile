@@ -24,10 +24,11 @@ demo: setup ## seeds -> avatars -> tri-planes -> models -> new avatars -> runs/d
 	@$(PY) -m pipelines.run --preset demo --out $(OUT)
 
 test: setup ## all tests, with the tiny chain through Blender, Ray and MLflow
-	@bash scripts/browser.sh
+	@bash scripts/optional.sh chromium chromium chromium-browser google-chrome for tests of pages
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup ## half an hour of faults over tiny chains: kills, lost nodes, full disks; prints a table
+	@bash scripts/optional.sh faketime /usr/lib/x86_64-linux-gnu/faketime for faults of clocks
 	@$(PY) -m tests.chaos.suite --seed $(SEED)
 
 check: setup ## linter and type checker

@@ -104,7 +104,7 @@ class BaseSystem(nn.Module):
             return
         latents = torch.cat([self.encode(each[None]) for each in portraits])
         targets = self.statistics.normalise(torch.stack(list(planes))).flatten(1)
-        self.lead.copy_(ridge(latents, targets, people, self.encoder.deviations.sqrt()))
+        self.lead.copy_(ridge(latents, targets, people, self.encoder.deviations))
 
     def attach(self, sight: Sight) -> None:
         """What training with `settings.sight` measures errors with; see `measure_sight`."""

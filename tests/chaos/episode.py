@@ -16,6 +16,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.services import BUCKET, World
 
 LAUNCHES = 10  # of one command, until the suite gives up on it
+PATIENCE = 5.0  # seconds that a fault waits for somebody to hit
 LIMIT = 900.0  # seconds of one launch; it is taken to hang then
 PRELOAD = [
     "pipelines.fit", "pipelines.train", "pipelines.render", "ray.data", "ray.train.torch", "boto3",
@@ -109,7 +110,10 @@ class Storm:
                 return
             try:
                 rng = random.Random(seed)
-                hit = FAULTS[name].strike(self.world, self.driver.pid, rng, self.drivers.start)
+                hit, end = "", time.monotonic() + PATIENCE
+                while not hit and time.monotonic() < end and self.driver.is_alive():
+                    hit = FAULTS[name].strike(self.world, self.driver.pid, rng, self.drivers.start)
+                    time.sleep(0.0 if hit else 0.2)
             except Exception as error:
                 self.problems.append(f"{name}: {type(error).__name__}: {plain(error)}")
                 return
