@@ -315,11 +315,16 @@ BUILTIN = dataclasses.replace(
     ),
     upsampler=dataclasses.replace(
         DEMO.upsampler,
+        log_every=200,
+        checkpoint_every=1_000,
+        val_every=2_000,
+        sheet_every=2_000,
         mirror=True,
         # narrower, so that all weights together stay below 30 MB
         model=dataclasses.replace(
             DEMO.upsampler.model,
             from_base=0.9,
+            perceptual_weight=0.2,
             unet=dataclasses.replace(DEMO.upsampler.model.unet, width=48),
         ),
         train=dataclasses.replace(DEMO.upsampler.train, total_samples=6_000, ema_halflife=800.0),
