@@ -147,7 +147,9 @@ class Variant:
 
     def stage(self, settings: RunSettings, seed: int) -> DiffusionStage:
         stage: DiffusionStage = getattr(settings, self.kind)
-        return changed(stage, {**self.change, "seed": seed})
+        # An upsampler here has no base beside it to start from.
+        alone = {"model.from_base": 0.0} if self.kind == "upsampler" else {}
+        return changed(stage, {**self.change, **alone, "seed": seed})
 
     def label(self, seed: int) -> str:
         return f"{self.name}-{seed}"

@@ -22,8 +22,14 @@ from infra.manifest import open_dataset
 from infra.storage import open_store
 from pipelines import average, data, models, pictures, train, watch
 from pipelines.presets import TINY
+from rodin.decoder import TriplaneDecoder
 from rodin.training import Trainer
 from tests.pipelines import small_run
+
+# The upsampler, where no base was trained before it.
+ALONE = dataclasses.replace(
+    TINY.upsampler, model=dataclasses.replace(TINY.upsampler.model, from_base=0.0)
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,7 @@ def trained(
 ) -> Path:
     """Trains a stage, by default the preset's, in `out`; returns the folder of its model."""
     torch.set_num_threads(1)
-    stage = stage or getattr(TINY, name)
+    stage = stage or (ALONE if name == "upsampler" else getattr(TINY, name))
     stage = dataclasses.replace(
         stage, train=dataclasses.replace(stage.train, total_samples=samples), **more
     )
@@ -108,6 +114,38 @@ def test_sheets_change_nothing_and_can_be_compared(
     for tile in range(across):
         here = np.s_[:side, tile * side : (tile + 1) * side]
         assert np.array_equal(first[here], last[here]) == (tile in same), tile
+
+
+def job_of(folder: Path, stage: Any, name: str = "upsampler") -> train.Job:
+    tracking = {"uri": "none", "experiment": "", "run_name": ""}
+    return train.Job(str(folder), name, stage, {}, 1, tracking, None)
+
+
+def test_an_upsampler_gets_the_base_that_it_starts_from(planes: Path, tmp_path: Path) -> None:
+    run = small_run.make(tmp_path / "run")
+    store = open_store(str(run))
+    shards = open_dataset(store.child("triplanes"))
+    samples, system = train.begun(job_of(run, TINY.upsampler), shards, store)
+    batch = data.joined(samples, 2)
+    assert system.loss(batch, torch.Generator().manual_seed(0))["loss"].isfinite()
+    assert system._base and not train.begun(job_of(run, ALONE), shards, store)[1]._base
+    with pytest.raises(models.ModelError, match="has no trained base; run"):
+        train.begun(job_of(planes, TINY.upsampler), shards, store)
+    words = ["--preset", "tiny", "--out", str(planes), "--tracking", "none"]
+    with pytest.raises(SystemExit):
+        train.main(["--stage", "upsampler", *words])
+    train.main(["--stage", "upsampler", *words, "--dry-run"])
+
+
+def test_mirror_images_need_a_decoder_without_directions(tmp_path: Path) -> None:
+    run = small_run.make(tmp_path / "run")
+    store = open_store(str(run))
+    path = run / "triplanes/decoder.safetensors"
+    config = dataclasses.replace(TINY.fit.engine.decoder, direction_frequencies=2)
+    TriplaneDecoder(config).save(path)
+    stage = dataclasses.replace(ALONE, mirror=True)
+    with pytest.raises(models.ModelError, match="--upsampler[.]no-mirror"):
+        train.begun(job_of(run, stage), open_dataset(store.child("triplanes")), store)
 
 
 def test_killed_half_way_it_ends_as_undisturbed(planes: Path, tmp_path: Path) -> None:
