@@ -144,7 +144,7 @@ def test_mirror_images_need_a_decoder_without_directions(tmp_path: Path) -> None
     config = dataclasses.replace(TINY.fit.engine.decoder, direction_frequencies=2)
     TriplaneDecoder(config).save(path)
     stage = dataclasses.replace(ALONE, mirror=True)
-    with pytest.raises(models.ModelError, match="--upsampler[.]no-mirror"):
+    with pytest.raises(models.ModelError, match=r"--upsampler\.no-mirror"):
         train.begun(job_of(run, stage), open_dataset(store.child("triplanes")), store)
 
 
