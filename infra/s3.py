@@ -153,6 +153,9 @@ class S3Store(Store):
                 f"access refused ({code})",
                 "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL",
             )
+        if code == "RequestTimeTooSkewed":
+            fix = "set the clock of this node (NTP), then run the same command again"
+            return StorageError(uri, f"the clock is wrong ({code})", fix)
         transient = status >= 500 or status == 429 or not status
         fix = "check AWS_ENDPOINT_URL and the network, then run the same command again"
         return StorageError(uri, f"S3 failed ({code})", fix, transient=transient)

@@ -107,12 +107,14 @@ def throttle(world: World, driver: int, rng: random.Random, again: Any) -> str:
 
 
 def skew(world: World, driver: int, rng: random.Random, again: Any) -> str:
-    """A node is replaced by one whose date is hours off (needs libfaketime)."""
+    """For some seconds a node's date is hours off (needs libfaketime); S3 refuses it then."""
     if not Path(FAKETIME).exists():
         return ""
     index = rng.randrange(len(world.nodes))
     offset = rng.choice(["-26h", "-2h", "+2h", "+26h"])
     world.renew_node(index, offset)
+    time.sleep(rng.uniform(3.0, 20.0))
+    world.renew_node(index)
     return f"clock of node {index} {offset}"
 
 

@@ -107,6 +107,14 @@ def test_plain_paths_and_file_uris_are_the_same(tmp_path: Path, monkeypatch) -> 
     assert open_store(folder).uri == str(folder.resolve())
 
 
+def test_a_wrong_clock_is_named() -> None:
+    from botocore.exceptions import ClientError
+
+    told = {"Error": {"Code": "RequestTimeTooSkewed"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    error = open_store("s3://bucket/run")._guard(ClientError(told, "PutObject"), "k")
+    assert "the clock is wrong" in str(error) and "NTP" in str(error) and not error.transient
+
+
 def test_a_failed_write_leaves_the_old_bytes(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     store.write("k", b"old")
