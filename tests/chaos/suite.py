@@ -160,7 +160,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     lanes = [names for names in LANES if set(names) & set(args.only)]
     # Spawned: each lane sets the environment of its own drivers.
     with ProcessPoolExecutor(len(lanes), multiprocessing.get_context("spawn")) as pool:
-        ended = list(pool.map(lane, lanes, [args] * len(lanes)))
+        lives = [pool.submit(lane, names, args) for names in lanes]
+    broken = [error for error in (life.exception() for life in lives) if error]
+    ended = [life.result() for life in lives if not life.exception()]
     outcomes = [outcome for found, _ in ended for outcome in found]
     bad = [outcome for outcome in outcomes if not outcome.good]
     print(table(outcomes))
@@ -169,13 +171,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{times} faults in {len(outcomes)} runs, {(time.perf_counter() - begin) / 60:.1f} min,"
         f" seed {args.seed}"
     )
+    for error in broken:
+        print(f"a lane broke off: {error}")
     if bad:
         names = " ".join(dict.fromkeys(outcome.chain for outcome in bad))
         print(f"again: python -m tests.chaos.suite --seed {args.seed} --only {names}")
         folders = [folder for found, folder in ended if not all(one.good for one in found)]
         print(f"logs: {' '.join(folders)}")
-        return 1
-    return 0
+    return 1 if bad or broken else 0
 
 
 if __name__ == "__main__":

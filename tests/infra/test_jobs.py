@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -84,6 +85,13 @@ def test_a_job_from_end_to_end(job_server: JobServer, tmp_path: Path) -> None:
             everything.append(path.read_bytes().decode(errors="replace"))
     for secret in (PLANTED, job_server.token):
         assert not any(secret in part for part in everything)
+
+
+def jobs_of(client: Any) -> Jobs:
+    """Of a client that is no server's."""
+    jobs = Jobs.__new__(Jobs)
+    jobs.address, jobs._client = "http://host:8265", client
+    return jobs
 
 
 def test_what_looks_like_a_key_is_refused(monkeypatch) -> None:
@@ -245,8 +253,7 @@ def test_a_cluster_that_still_starts_is_asked_again(
             if len(asked) < 3:
                 raise RuntimeError(error)
 
-    jobs = Jobs.__new__(Jobs)
-    jobs.address, jobs._client = "http://host:8265", Client()
+    jobs = jobs_of(Client())
     spec = Spec("render", ("python", "-m", "pipelines.render"), {})
     if tries == 1:
         with pytest.raises(JobError, match="403"):
@@ -270,8 +277,7 @@ def test_a_network_that_drops_is_asked_again(
                 raise requests.exceptions.ConnectionError("refused")
             return "SUCCEEDED"
 
-    jobs = Jobs.__new__(Jobs)
-    jobs.address, jobs._client = "http://host:8265", Client()
+    jobs = jobs_of(Client())
     if ends:
         assert jobs.state("x") == ends and len(asked) == drops + 1
     else:

@@ -121,7 +121,9 @@ def job_of(folder: Path, stage: Any, name: str = "upsampler") -> train.Job:
     return train.Job(str(folder), name, stage, {}, 1, tracking, None)
 
 
-def test_an_upsampler_gets_the_base_that_it_starts_from(planes: Path, tmp_path: Path) -> None:
+def test_an_upsampler_gets_the_base_that_it_starts_from(
+    planes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = small_run.make(tmp_path / "run")
     store = open_store(str(run))
     shards = open_dataset(store.child("triplanes"))
@@ -134,7 +136,9 @@ def test_an_upsampler_gets_the_base_that_it_starts_from(planes: Path, tmp_path: 
     words = ["--preset", "tiny", "--out", str(planes), "--tracking", "none"]
     with pytest.raises(SystemExit):
         train.main(["--stage", "upsampler", *words])
+    assert "has no trained base" in capsys.readouterr().err
     train.main(["--stage", "upsampler", *words, "--dry-run"])
+    assert "waits for pipelines.train --stage base" in capsys.readouterr().out
 
 
 def test_mirror_images_need_a_decoder_without_directions(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_few_people_leave_components_empty() -> None:
         PortraitEncoder(EncoderSettings(latent_dim=8, size=8)).measure(portraits)
 
 
-def test_ridge_is_that_of_sklearn_and_leaves_whole_people_out(monkeypatch) -> None:
+def test_ridge_is_that_of_sklearn_and_leaves_whole_people_out() -> None:
     g = generator()
     latents, truth = torch.randn(40, 6, generator=g), torch.randn(6, 9, generator=g)
     targets = latents @ truth + 0.1 * torch.randn(40, 9, generator=g)
