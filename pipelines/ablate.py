@@ -95,7 +95,7 @@ def fit(task: Task, planes: Dataset, identity: dict[str, Any], tracking: Trackin
     if meta := models.read_meta(store):
         models.check_identity(store, meta["identity"], identity)
         return
-    samples = data.TriplaneSamples(planes, "train", data.NAMES.get(kind, ()))
+    samples = data.TriplaneSamples(planes, "train", data.names_of(task.stage))
     system = models.begin(task.stage, samples, models.load_decoder(planes.store))
     trainer = Trainer(system, task.stage.train, seed=task.seed, device=device())
     found = load_checkpoint(store.child("checkpoints"))

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from infra.manifest import Dataset as Shards
+from pipelines.settings import BaseStage, TrainStage, UpsamplerStage
 from rodin import cameras, record, triplane
 from rodin.training import draw_indices
 
@@ -124,8 +125,14 @@ TENSORS: dict[str, Callable[[record.TriplaneSample], torch.Tensor]] = {
     "camera_to_world": lambda sample: floats(sample.camera_to_world),
     "intrinsics": lambda sample: floats(sample.intrinsics),
 }
-# What a stage trains with, where that is not all: views are most of a sample's pixels.
-NAMES: dict[str, tuple[str, ...]] = {"base": ("planes", "portrait")}
+
+
+def names_of(stage: TrainStage) -> tuple[str, ...]:
+    """Which tensors a stage trains with, () = all: views are most of a sample's pixels."""
+    looks = not isinstance(stage, BaseStage | UpsamplerStage)
+    if isinstance(stage, UpsamplerStage):
+        looks = stage.model.renders
+    return () if looks else ("planes", "portrait")
 
 
 def tensors(sample: record.TriplaneSample, names: Sequence[str] = ()) -> dict[str, torch.Tensor]:

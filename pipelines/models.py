@@ -23,8 +23,8 @@ from pipelines.settings import (
 from rodin import triplane
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.base import BaseSystem
-from rodin.diffusion.sight import measure_sight
-from rodin.diffusion.statistics import measure_planes
+from rodin.diffusion.sight import Sight, measure_sight
+from rodin.diffusion.statistics import PlaneStatistics, measure_planes
 from rodin.diffusion.upsampler import UpsamplerSystem
 from rodin.prior import LatentPrior, TextStatistics
 from rodin.refiner import RefinerSystem
@@ -123,12 +123,28 @@ def begin(stage: TrainStage, samples: Any, decoder: TriplaneDecoder) -> Any:
             [triplane.resize(samples[i]["planes"][None].float(), size)[0] for i in known],
             [i % people for i in known],
         )
-    if isinstance(stage, BaseStage) and isinstance(system, BaseSystem) and stage.model.sight:
-        some = (samples[i]["planes"] for i in range(min(len(samples), SEEN)))
-        size = stage.model.size
-        low = (triplane.resize(each[None].float(), size)[0] for each in some)
-        system.attach(measure_sight(low, decoder, system.statistics))
+    if isinstance(stage, BaseStage | UpsamplerStage) and stage.model.sight:
+        sight = _sight(stage, samples, decoder, system.statistics)
+        if isinstance(system, BaseSystem):
+            system.attach(sight)
+        elif isinstance(system, UpsamplerSystem):
+            system.attach(decoder, sight=sight)
     return system
+
+
+def _sight(
+    stage: BaseStage | UpsamplerStage,
+    samples: Any,
+    decoder: TriplaneDecoder,
+    statistics: PlaneStatistics,
+) -> Sight:
+    """Of planes of the base's size: larger ones are seen alike, and take much longer."""
+    size = stage.model.size if isinstance(stage, BaseStage) else stage.model.low_size
+    std = statistics.std[:, :, 0, 0]
+    low = PlaneStatistics(statistics.mean, std, decoder.config.channels, size)
+    some = (samples[i]["planes"] for i in range(min(len(samples), SEEN)))
+    planes = (triplane.resize(each[None].float(), size)[0] for each in some)
+    return measure_sight(planes, decoder, low)
 
 
 def blank(stage: TrainStage, decoder: TriplaneDecoder) -> Any:

@@ -28,7 +28,13 @@ from pipelines import data, latents, models, registry
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
-from pipelines.settings import PriorStage, RunSettings, TrainStage, UpsamplerStage, as_dict
+from pipelines.settings import (
+    PriorStage,
+    RunSettings,
+    TrainStage,
+    UpsamplerStage,
+    as_dict,
+)
 from pipelines.watch import Meter, Watch
 
 MAX_RESTARTS = 3  # of a lost worker or node
@@ -109,7 +115,7 @@ def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
             f"{job.name}.mirror=True, but the decoder sees view directions, which mirrored planes"
             f" do not turn; train with --{job.name}.no-mirror"
         )
-    samples = data.TriplaneSamples(planes, "train", data.NAMES.get(job.name, ()), turned)
+    samples = data.TriplaneSamples(planes, "train", data.names_of(job.stage), turned)
     system = models.begin(job.stage, samples, decoder)
     if needs_base(job.stage) and isinstance(system, UpsamplerSystem):
         base = models.load_system(open_store(job.out), "base", decoder, "cpu")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rodin import triplane
 from rodin.diffusion.sampling import Denoiser, Prediction, guided
 from rodin.diffusion.schedule import Schedule, ScheduleSettings
-from rodin.diffusion.sight import Sight
+from rodin.diffusion.sight import SeenError, Sight, check_share
 from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
 from rodin.diffusion.targets import Output, WeightSettings, check_output, target, to_clean
 from rodin.nn.eigenfaces import ridge
@@ -49,8 +49,7 @@ class BaseSettings:
         check_output("base", self.output)
         if not 0 <= self.latent_dropout <= 1:
             raise ValueError(f"base.latent_dropout is {self.latent_dropout}; it lies in [0, 1]")
-        if not 0 <= self.sight < 1:
-            raise ValueError(f"base.sight is {self.sight}; it lies in [0, 1)")
+        check_share("base", self.sight)
         if self.lead and (self.output != "x0" or self.encoder.frozen != EIGENFACES):
             raise ValueError(
                 f"base.lead is True with output {self.output!r} and encoder.frozen"
@@ -67,8 +66,6 @@ class BaseSystem(nn.Module):
     """U-Net, portrait encoder and plane statistics: the loss, and the denoiser for sampling."""
 
     lead: Tensor
-    _channels: Tensor
-    _texels: Tensor
 
     def __init__(
         self,
@@ -86,10 +83,8 @@ class BaseSystem(nn.Module):
         guessed = math.prod(self.plane_shape) if settings.lead else 0
         lead = torch.zeros(settings.encoder.latent_dim, guessed)
         self.register_buffer("lead", lead, persistent=settings.lead)
-        # Of the training alone, and measured anew at its start: no part of the weights.
-        channels, size = settings.unet.plane_channels, settings.size
-        self.register_buffer("_channels", torch.zeros(channels, channels), persistent=False)
-        self.register_buffer("_texels", torch.zeros(3, size, size), persistent=False)
+        channels = settings.unet.plane_channels
+        self.error = SeenError("base", settings.sight, channels, settings.size)
 
     @torch.no_grad()
     def measure(
@@ -108,8 +103,7 @@ class BaseSystem(nn.Module):
 
     def attach(self, sight: Sight) -> None:
         """What training with `settings.sight` measures errors with; see `measure_sight`."""
-        self._channels.copy_(sight.channels)
-        self._texels.copy_(sight.texels)
+        self.error.take(sight)
 
     @property
     def plane_shape(self) -> tuple[int, int, int, int]:
@@ -155,10 +149,7 @@ class BaseSystem(nn.Module):
         output, variance = self._network(noisy, t, latent)
         error = output - target(self.schedule, clean, noise, t, self.settings.output)
         weight = self.settings.weight(self.schedule.log_snr(t), self.settings.output)
-        square = error.square().flatten(1).mean(1)
-        if share := self.settings.sight:
-            square = (1 - share) * square + share * self._sight(error)
-        simple = (weight * square).mean()
+        simple = (weight * self.error(error)).mean()
         if variance is None:
             return {"loss": simple}
         bound = self._bound(clean, noisy, self._clean(noisy, output.detach(), t), variance, t)
@@ -198,13 +189,6 @@ class BaseSystem(nn.Module):
             return output, None
         output, variance = output.chunk(2, dim=2)
         return output, (variance + 1) / 2
-
-    def _sight(self, error: Tensor) -> Tensor:
-        if not bool(self._texels.any()):
-            raise ValueError(
-                f"base.sight is {self.settings.sight}, and nothing was measured: attach a Sight"
-            )
-        return Sight(self._channels, self._texels)(error)
 
     def _clean(self, noisy: Tensor, output: Tensor, t: Tensor) -> Tensor:
         return to_clean(self.schedule, noisy, output, t, self.settings.output)

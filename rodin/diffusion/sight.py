@@ -1,4 +1,4 @@
-"""How much of an error in planes is seen: a metric for the base's loss (ours; not in the paper).
+"""How much of an error in planes is seen: a metric for losses (ours; not in the paper).
 
 Most of what differs between fitted planes is never seen: texels in empty space and inside the head,
 and directions of the features to which the decoder is nearly blind. An error e in normalised planes
@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from rodin import cameras
+from rodin import cameras, triplane
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.statistics import PlaneStatistics
 from rodin.nn.aware_conv import PLANES
@@ -41,6 +41,51 @@ class Sight:
         """Seen squared error (B,) of normalised planes (B, 3, C, S, S); about 1 for the data."""
         mixed = torch.einsum("cd,bpdhw->bpchw", self.channels, error)
         return ((error * mixed).sum(2) * self.texels).flatten(1).mean(1)
+
+    def resized(self, size: int) -> Sight:
+        """The same for planes of another size."""
+        texels = triplane.resize(self.texels[None, :, None], size)[0, :, 0]
+        return Sight(self.channels, texels * self.texels.mean() / texels.mean())
+
+
+class SeenError(nn.Module):
+    """Mean square (B,) of errors in normalised planes (B, 3, C, S, S), a share of it as seen.
+
+    The sight is of the training alone and measured anew at its start: no part of the weights.
+    """
+
+    channels: Tensor
+    texels: Tensor
+
+    def __init__(self, owner: str, share: float, channels: int, size: int) -> None:
+        """`owner` is whose setting `sight` the share is, for messages."""
+        super().__init__()
+        self.owner, self.share = owner, share
+        self.register_buffer("channels", torch.zeros(channels, channels), persistent=False)
+        self.register_buffer("texels", torch.zeros(3, size, size), persistent=False)
+
+    def take(self, sight: Sight) -> None:
+        """What a share above 0 needs before the first loss."""
+        sight = sight.resized(self.texels.shape[-1])
+        self.channels.copy_(sight.channels)
+        self.texels.copy_(sight.texels)
+
+    def forward(self, error: Tensor) -> Tensor:
+        square = error.square().flatten(1).mean(1)
+        if not self.share:
+            return square
+        if not bool(self.texels.any()):
+            raise ValueError(
+                f"{self.owner}.sight is {self.share}, and nothing was measured: attach a Sight"
+            )
+        seen = Sight(self.channels, self.texels)(error)
+        return (1 - self.share) * square + self.share * seen
+
+
+def check_share(owner: str, share: float) -> None:
+    """ValueError for a setting `sight` that is out of range."""
+    if not 0 <= share < 1:
+        raise ValueError(f"{owner}.sight is {share}; it lies in [0, 1)")
 
 
 def measure_sight(

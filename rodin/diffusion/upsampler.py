@@ -18,6 +18,7 @@ from rodin.diffusion.base import BaseSystem
 from rodin.diffusion.patches import PatchSettings, draw_patches, render_patches
 from rodin.diffusion.sampling import Denoiser, Noise, Prediction, SamplerSettings, sample
 from rodin.diffusion.schedule import Schedule, ScheduleSettings
+from rodin.diffusion.sight import SeenError, Sight, check_share
 from rodin.diffusion.statistics import PlaneStatistics, rand, randn_like, required, spread_times
 from rodin.diffusion.targets import Output, WeightSettings, check_output, target, to_clean
 from rodin.nn.unet import TriplaneUNet, UNetSettings
@@ -58,6 +59,7 @@ class UpsamplerSettings:
     plane_weight: float = 1.0  # of the squared error of what the network predicts
     patch_weight: float = 1.0  # of the squared error of rendered patches; 0 = render none
     perceptual_weight: float = 0.5  # of the perceptual distance of the patches; 0 = none
+    sight: float = 0.0  # share of planes' errors that is counted as seen; not in the paper
     from_base: float = 0.0  # share of samples begun with what the base makes; not in the paper
     base_steps: int = 2  # that the base takes to make them
 
@@ -85,6 +87,7 @@ class UpsamplerSettings:
                 f"{unet.learned_variance}; the upsampler takes neither: use 0 and False"
             )
         check_output("upsampler", self.output)
+        check_share("upsampler", self.sight)
         for name in ("plane_weight", "patch_weight", "perceptual_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"upsampler.{name} is {getattr(self, name)}; it must be >= 0")
@@ -124,6 +127,8 @@ class UpsamplerSystem(nn.Module):
         self.schedule = Schedule(settings.schedule, settings.size)
         self.statistics = PlaneStatistics(mean, std, settings.unet.plane_channels, settings.size)
         self.unet = TriplaneUNet(settings.unet)
+        channels = settings.unet.plane_channels
+        self.error = SeenError("upsampler", settings.sight, channels, settings.size)
         # In a tuple, so that they are no submodules: not saved, averaged or trained.
         self._frozen: tuple[TriplaneDecoder, PerceptualDistance | None] | None = None
         self._base: tuple[BaseSystem, ...] = ()
@@ -141,8 +146,10 @@ class UpsamplerSystem(nn.Module):
         decoder: TriplaneDecoder,
         perceptual: PerceptualDistance | None = None,
         base: BaseSystem | None = None,
+        sight: Sight | None = None,
     ) -> UpsamplerSystem:
-        """Give the frozen decoder that renders patches, the network that compares them, the base.
+        """Give the frozen decoder that renders patches, the network that compares them, the base,
+        and what `settings.sight` measures errors with.
 
         perceptual None = EfficientNet-lite0, loaded at the first loss that needs it. `base` is
         needed where `from_base` is above 0. ValueError when either is of other planes.
@@ -161,6 +168,8 @@ class UpsamplerSystem(nn.Module):
                     f" upsampler starts from {low} and {channels}; use systems made for each other"
                 )
             self._base = (base.eval().requires_grad_(False),)
+        if sight is not None:
+            self.error.take(sight)
         self._frozen = (decoder.eval().requires_grad_(False), perceptual)
         return self
 
@@ -196,9 +205,9 @@ class UpsamplerSystem(nn.Module):
         noise = randn_like(clean, generator)
         noisy = self.schedule.add_noise(clean, noise, t)
         found = self._predict(noisy, t, condition, strength)
-        error = (found - target(self.schedule, clean, noise, t, s.output)).square()
+        error = self.error(found - target(self.schedule, clean, noise, t, s.output))
         weight = s.weight(self.schedule.log_snr(t), s.output)
-        parts = {"plane": (weight * error.flatten(1).mean(1)).mean()}
+        parts = {"plane": (weight * error).mean()}
         loss = s.plane_weight * parts["plane"]
         if s.renders:
             estimate = to_clean(self.schedule, noisy, found, t, s.output)

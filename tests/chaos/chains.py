@@ -1,4 +1,4 @@
-"""What the faults are done to: four stages, how they are launched, and when two runs are equal."""
+"""What the faults are done to: stages, how they are launched, and when two runs are equal."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ class Chain:
     module: str
     part: str  # what it writes, below the run
     words: tuple[str, ...]
-    needs: str = ""  # what it reads, below the run; copied from the undisturbed run before
+    needs: str = ""  # whose undisturbed run it reads: a chain's name, or "heads"
     spread: float = (
         0.3  # seconds: a fault strikes so much later at most than the request it is tied to
     )
+    kind: str = ""  # of comparison; "" = the name
     requests: int = 0  # of the undisturbed run
     seconds: float = 0.0  # of the undisturbed run
     reference: str = ""  # its address
@@ -68,19 +69,33 @@ CHAINS = (
             "--preset", "tiny", "fit.engine.steps=12", "fit.engine.decoder-steps=40",
             "fit.engine.rays-per-step=256", "fit.prefetch=1", "fit.outlier-psnr=0",
             "resources.workers=2",
-        ), needs="views", spread=1.5,
+        ), needs="heads", spread=1.5,
     ),
     Chain(
         "train", "pipelines.train", "models/base", (
             "--preset", "tiny", "--stage", "base", "base.train.total-samples=192",
             "resources.cpus-per-train-worker=1",
-        ), needs="triplanes", spread=1.5,
+        ), needs="fit", spread=1.5,
     ),
     Chain(
         "render", "pipelines.render", "views", (
             "--preset", "tiny", "render.avatars=4", "render.views=4", "render.size=32",
             "resources.workers=2", "--assets", os.path.expanduser("~/.cache/rodin"),
         ), spread=4.0,
+    ),
+    # The demo's own networks and planes, for fewer steps.
+    Chain(
+        "demo-fit", "pipelines.fit", "triplanes", (
+            "--preset", "demo", "fit.engine.steps=60", "fit.engine.decoder-steps=120",
+            "fit.prefetch=1", "fit.outlier-psnr=0", "resources.workers=2",
+        ), needs="heads", spread=3.0, kind="fit",
+    ),
+    Chain(
+        "demo-train", "pipelines.train", "models/base", (
+            "--preset", "demo", "--stage", "base", "base.train.total-samples=320",
+            "base.checkpoint-every=80", "base.log-every=40", "base.val-every=320",
+            "base.sheet-every=320", "resources.cpus-per-train-worker=1",
+        ), needs="demo-fit", spread=3.0, kind="train",
     ),
 )  # fmt: skip
 
@@ -121,7 +136,8 @@ def copy(source: Store, target: Store) -> None:
 
 def compare(chain: Chain, world: World, out: str) -> Verdict:
     """The finished run at `out` against the undisturbed one."""
-    if chain.name == "train":
+    kind = chain.kind or chain.name
+    if kind == "train":
         return compare_models(chain, world, out)
     found, wanted = (
         open_dataset(open_store(uri).child(chain.part)) for uri in (out, chain.reference)
@@ -132,11 +148,11 @@ def compare(chain: Chain, world: World, out: str) -> Verdict:
     verdict.doubled = len(keys) - len(set(keys))
     if found.info["failures"]:
         verdict.differ(f"failures: {found.info['failures'][0]}")
-    if chain.name == "render":
+    if kind == "render":
         compare_views(found, wanted, verdict)
         return verdict
     for name in ("manifest.parquet", "dataset.json", "README.md", "contact.png"):
-        if chain.name == "numbers" and name == "contact.png":
+        if kind == "numbers" and name == "contact.png":
             continue
         if found.store.read(name) != wanted.store.read(name):
             verdict.differ(f"{name} differs")
@@ -204,11 +220,11 @@ def points(world: World, run: str) -> list[int]:
 
 def prepare(chain: Chain, chains: dict[str, Chain], out: str) -> None:
     """What the stage reads, in place."""
-    if chain.name == "fit":
+    if chain.needs == "heads":
         heads(out)
     elif chain.needs:
-        before = next(c for c in chains.values() if c.part == chain.needs)
-        copy(*(open_store(uri).child(chain.needs) for uri in (before.reference, out)))
+        before = chains[chain.needs]
+        copy(*(open_store(uri).child(before.part) for uri in (before.reference, out)))
 
 
 @functools.cache

@@ -96,7 +96,7 @@ def test_the_plan_of_the_night() -> None:
     """At least sixty kills; each seed another order, the same seed the same."""
     plans = suite.NIGHT.values()
     kills = [count for plan in plans for name, count in plan.items() if name.startswith("kill")]
-    assert sum(kills) >= 62
+    assert sum(kills) >= 70
     for name, plan in suite.NIGHT.items():
         first, same, other = (
             suite.drawn(plan, suite.TOGETHER[name], random.Random(seed)) for seed in (1, 1, 2)

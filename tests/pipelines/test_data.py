@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import time
 from contextlib import closing
@@ -17,13 +18,14 @@ from infra.dataset import open_dataset
 from infra.storage import FileStore
 from pipelines.data import (
     AHEAD,
-    NAMES,
     TENSORS,
     RunOrder,
     TriplaneSamples,
     batches,
     mirrored,
+    names_of,
 )
+from pipelines.presets import TINY
 from rodin import cameras, triplane
 from rodin.decoder import DecoderConfig, TriplaneDecoder
 from rodin.render import render_image
@@ -126,12 +128,15 @@ def test_a_stage_gets_what_it_trains_with(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     people.make(store, people.keys_of(0, 4), shard_size=2)
     shards = open_dataset(store)
-    some = TriplaneSamples(shards, "train", NAMES["base"])
+    some = TriplaneSamples(shards, "train", names_of(TINY.base))
     whole = TriplaneSamples(shards, "train")
     assert set(some[0]) == {"planes", "portrait"}
     assert set(whole[0]) == set(TENSORS)
     assert all(torch.equal(value, whole[0][name]) for name, value in some[0].items())
     assert torch.equal(some.first("train", 1)["views"][0], whole[0]["views"])
+    assert names_of(TINY.upsampler) == names_of(TINY.refiner) == (), "they render"
+    blind = dataclasses.replace(TINY.upsampler.model, patch_weight=0.0, perceptual_weight=0.0)
+    assert names_of(dataclasses.replace(TINY.upsampler, model=blind)) == names_of(TINY.base)
 
 
 def test_mirrored_people_look_as_in_a_mirror(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def trained(
         stage, train=dataclasses.replace(stage.train, total_samples=samples), **more
     )
     shards = open_dataset(open_store(str(planes)).child("triplanes"))
-    seen = data.TriplaneSamples(shards, "train", data.NAMES.get(name, ()))
+    seen = data.TriplaneSamples(shards, "train", data.names_of(stage))
     channels = TINY.fit.engine.decoder.channels
     decoder = models.load_decoder(shards.store)
     system = models.build(stage, torch.zeros(channels), torch.ones(channels), decoder)
@@ -139,6 +139,27 @@ def test_an_upsampler_gets_the_base_that_it_starts_from(
     assert "has no trained base" in capsys.readouterr().err
     train.main(["--stage", "upsampler", *words, "--dry-run"])
     assert "waits for pipelines.train --stage base" in capsys.readouterr().out
+
+
+def test_an_upsampler_is_told_what_is_seen(planes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured on planes of the base's size, and spread over its own."""
+    sizes = []
+    measure = models.measure_sight
+    monkeypatch.setattr(
+        models,
+        "measure_sight",
+        lambda low, *rest: measure((sizes.append(each.shape[-1]) or each for each in low), *rest),
+    )
+    model = dataclasses.replace(ALONE.model, sight=0.5, patch_weight=0.0, perceptual_weight=0.0)
+    stage = dataclasses.replace(ALONE, model=model)
+    store = open_store(str(planes))
+    shards = open_dataset(store.child("triplanes"))
+    samples, system = train.begun(job_of(planes, stage), shards, store)
+    assert set(samples[0]) == {"planes", "portrait"}
+    assert set(sizes) == {model.low_size}
+    assert system.error.texels.shape[-1] == model.size and system.error.texels.any()
+    loss = system.loss(data.joined(samples, 1), torch.Generator().manual_seed(0))
+    assert loss["loss"].isfinite() and set(loss) == {"loss", "plane"}
 
 
 def test_mirror_images_need_a_decoder_without_directions(tmp_path: Path) -> None:

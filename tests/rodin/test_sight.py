@@ -1,4 +1,4 @@
-"""What of planes is seen: the estimate against whole Jacobians, and the base's loss with it."""
+"""What of planes is seen: the estimate against whole Jacobians, and losses with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from rodin.diffusion import sight
 from rodin.diffusion.base import BaseSystem
 from rodin.diffusion.sight import Sight, measure_sight
 from rodin.diffusion.statistics import PlaneStatistics, measure_planes
-from tests.rodin.systems import BASE, CHANNELS, MEAN, STD, generator, make_batch
+from tests.rodin.systems import (
+    BASE,
+    CHANNELS,
+    MEAN,
+    STD,
+    UPSAMPLER,
+    generator,
+    make_batch,
+    upsampler_system,
+)
 
 SIZE = 4
 
@@ -102,6 +111,36 @@ def test_the_loss_of_the_base() -> None:
     assert set(seen.state_dict()) == set(plain.state_dict())  # no part of the weights
 
 
+def test_the_loss_of_the_upsampler() -> None:
+    """As the base's; what was measured of small planes serves larger ones."""
+    plain = dataclasses.replace(UPSAMPLER, patch_weight=0.0, perceptual_weight=0.0)
+    seen = upsampler_system(dataclasses.replace(plain, sight=0.75))
+    batch = make_batch()
+    with pytest.raises(ValueError, match=r"upsampler\.sight is 0\.75, and nothing was measured"):
+        seen.loss(batch, generator())
+    assert seen._frozen is not None
+    low = Sight(torch.eye(CHANNELS) / CHANNELS, 3 * torch.ones(3, 8, 8))
+    seen.attach(seen._frozen[0], sight=low)
+    wanted = upsampler_system(plain).loss(batch, generator())["loss"]
+    torch.testing.assert_close(seen.loss(batch, generator())["loss"], (0.25 + 0.75 * 3) * wanted)
+    assert set(seen.state_dict()) == set(upsampler_system(plain).state_dict())
+
+
+def test_a_sight_of_another_size() -> None:
+    """Texels keep their places and their mean."""
+    texels = torch.zeros(3, 8, 8)
+    texels[1, 2, 5] = 4.0
+    large = Sight(torch.eye(2), texels).resized(16)
+    assert large.texels.shape == (3, 16, 16)
+    assert large.texels.mean().item() == pytest.approx(texels.mean().item())
+    assert not large.texels[0].any() and not large.texels[2].any()
+    row, column = divmod(int(large.texels[1].argmax()), 16)
+    assert row // 2 == 2 and column // 2 == 5
+    assert torch.equal(Sight(torch.eye(2), texels).resized(8).texels, texels)
+
+
 def test_a_share_out_of_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"upsampler.sight is -1"):
+        dataclasses.replace(UPSAMPLER, sight=-1)
     with pytest.raises(ValueError, match=r"base.sight is 1.0; it lies in \[0, 1\)"):
         dataclasses.replace(BASE, sight=1.0)
