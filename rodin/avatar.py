@@ -40,8 +40,8 @@ class Avatar:
 
     @cached_property
     def occupancy(self) -> Tensor:
-        """Where matter is: (G, G, G) bool."""
-        return occupancy.from_density(self.planes[None], self.decoder)[0]
+        """Where matter is: (G, G, G) bool. Specks that float beside the avatar are none of it."""
+        return occupancy.of_body(self.planes, self.decoder)
 
     def render(
         self,

@@ -6,6 +6,7 @@ A grid is bool (G, G, G) or (B, G, G, G), indexed [x, y, z] in the avatar frame;
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -97,12 +98,39 @@ def from_density(
     reaches `threshold` (per box unit: what is left out dims a ray by at most 10 % a box unit,
     and in practice by far less, since fitted empty space is emptier). Not differentiable.
     """
+    return dilate(torch.stack([_density(item, decoder, size) >= threshold for item in planes]))
+
+
+@torch.no_grad()
+def of_body(
+    planes: Tensor,
+    decoder: TriplaneDecoder,
+    size: int = 64,
+    threshold: float = 0.1,
+    *,
+    solid: float = 4.0,
+    reach: int = 2,
+) -> Tensor:
+    """As `from_density`, without what floats in the air: planes (3, C, H, W) -> (G, G, G).
+
+    Models leave specks beside an avatar. What is kept lies within `reach` voxels of the largest
+    part of density `solid` (per box unit) that hangs together; where nothing is so dense, all is.
+    """
+    from scipy import ndimage
+
+    density = _density(planes, decoder, size)
+    grid = dilate(density >= threshold)
+    parts, count = ndimage.label((density >= solid).cpu().numpy(), np.ones((3, 3, 3)))
+    if not count:
+        return grid
+    largest = np.bincount(parts.ravel())[1:].argmax() + 1
+    return grid & dilate(torch.from_numpy(parts == largest), 1 + reach).to(grid.device)
+
+
+def _density(planes: Tensor, decoder: TriplaneDecoder, size: int) -> Tensor:
+    """(G, G, G) at the centres of voxels, of planes (3, C, H, W)."""
     centres = voxel_centres(size).to(planes.device, planes.dtype)
-    grids = []
-    for item in planes:
-        sigma = [
-            decoder.sigma(triplane.sample(item[None], part[None])[0])
-            for part in centres.split(2**16)
-        ]
-        grids.append((torch.cat(sigma) >= threshold).view(size, size, size))
-    return dilate(torch.stack(grids))
+    sigma = [
+        decoder.sigma(triplane.sample(planes[None], part[None])[0]) for part in centres.split(2**16)
+    ]
+    return torch.cat(sigma).view(size, size, size)

@@ -155,6 +155,23 @@ def test_density_occupancy_changes_almost_nothing() -> None:
     assert not everything.any()  # the threshold is used
 
 
+def test_specks_in_the_air_are_no_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept: the largest dense part, and what is thin close to it."""
+    planes, decoder, _, _ = small_scene(1)
+    whole = occupancies.from_density(planes, decoder, 16)[0]
+    everything = occupancies.of_body(planes[0], decoder, 16, solid=1e9)
+    assert torch.equal(everything, whole), "nothing is so dense"
+    density = torch.zeros(16, 16, 16)
+    density[4:9, 4:9, 4:9] = 50.0
+    density[9:11, 6, 6] = 1.0  # a strand of hair
+    density[13, 13, 13] = 50.0  # a speck
+    monkeypatch.setattr(occupancies, "_density", lambda *_: density)
+    found = occupancies.of_body(planes[0], decoder, 16)
+    assert found[3:10, 3:10, 3:10].all() and found[10, 6, 6]
+    assert not found[12:, 12:, 12:].any()
+    assert occupancies.from_density(planes, decoder, 16)[0][13, 13, 13]
+
+
 def test_bad_arguments_are_named() -> None:
     planes, decoder, origins, directions = small_scene()
     with pytest.raises(ValueError, match=r"pass origins and directions \(B, N, 3\)"):
