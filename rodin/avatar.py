@@ -50,18 +50,20 @@ class Avatar:
         size: int = 256,
         *,
         radius: float = cameras.DEFAULT_RADIUS,
-        samples: int = 128,
+        samples: int | None = None,
         background: float = 1.0,
         refine: bool = False,
     ) -> Any:
         """A PIL image (size x size) from an orbit about the head.
 
         azimuth 0 is the front, 90 the viewer's right; elevation above 0 looks down, degrees. radius
-        is the camera's distance in box units. `refine` uses the model's refiner. AvatarError.
+        is the camera's distance in box units; `samples` lie along a ray (None: 3 for 2 texels of a
+        plane, up to 128). `refine` uses the model's refiner. AvatarError.
         """
         from PIL import Image
 
         _check_size(size)
+        samples = self._samples(1.5, 128) if samples is None else samples
         camera = cameras.orbit(azimuth, elevation, radius)
         lens = cameras.intrinsics_from_fov(size, size)
         if refine:
@@ -84,8 +86,12 @@ class Avatar:
         _check_size(size)
         return export.turntable(
             self.planes, self.decoder, path, count=frames, size=size, seconds=3,
-            occupancy=self.occupancy,
+            samples=self._samples(0.75, 96), occupancy=self.occupancy,
         )  # fmt: skip
+
+    def _samples(self, a_texel: float, most: int) -> int:
+        """Along a ray: no more than the planes can tell apart."""
+        return min(most, max(32, round(a_texel * self.planes.shape[-1])))
 
     def mesh(self, path: Path | str, *, size: int = 192) -> Path:
         """The surface with vertex colours as .glb or .ply, metres, y up; `size` voxels a side."""
@@ -107,7 +113,12 @@ class Avatar:
             return self.turntable(path, size=size or 256)
         if path.suffix == ".png":
             return export.pictures(
-                self.planes, self.decoder, path, size=size or 256, occupancy=self.occupancy
+                self.planes,
+                self.decoder,
+                path,
+                size=size or 256,
+                samples=self._samples(1.5, 128),
+                occupancy=self.occupancy,
             )
         facts = {**self.facts, "seed": self.seed}
         PlaneFile(self.planes.numpy(), self.decoder.digest(), facts).save(path)
