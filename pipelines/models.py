@@ -123,23 +123,17 @@ def begin(stage: TrainStage, samples: Any, decoder: TriplaneDecoder) -> Any:
             [triplane.resize(samples[i]["planes"][None].float(), size)[0] for i in known],
             [i % people for i in known],
         )
-    if isinstance(stage, BaseStage | UpsamplerStage) and stage.model.sight:
-        sight = _sight(stage, samples, decoder, system.statistics)
-        if isinstance(system, BaseSystem):
-            system.attach(sight)
-        elif isinstance(system, UpsamplerSystem):
-            system.attach(decoder, sight=sight)
+    if isinstance(system, BaseSystem) and system.settings.sight:
+        sight = _sight(system.statistics, system.settings.size, samples, decoder)
+        system.attach(sight)
+    elif isinstance(system, UpsamplerSystem) and system.settings.sight:
+        sight = _sight(system.statistics, system.settings.low_size, samples, decoder)
+        system.attach(decoder, sight=sight)
     return system
 
 
-def _sight(
-    stage: BaseStage | UpsamplerStage,
-    samples: Any,
-    decoder: TriplaneDecoder,
-    statistics: PlaneStatistics,
-) -> Sight:
+def _sight(statistics: PlaneStatistics, size: int, samples: Any, decoder: TriplaneDecoder) -> Sight:
     """Of planes of the base's size: larger ones are seen alike, and take much longer."""
-    size = stage.model.size if isinstance(stage, BaseStage) else stage.model.low_size
     std = statistics.std[:, :, 0, 0]
     low = PlaneStatistics(statistics.mean, std, decoder.config.channels, size)
     some = (samples[i]["planes"] for i in range(min(len(samples), SEEN)))

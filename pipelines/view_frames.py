@@ -26,11 +26,11 @@ class Level:
     """How finely a picture is drawn."""
 
     height: int  # px; the width follows the window
-    samples: int  # along a ray
+    samples: int  # along a ray, at most: planes of few texels need fewer
 
 
 # Drawn while the camera moves, then two at rest. The last is about what a tri-plane resolves.
-LEVELS = (Level(128, 96), Level(256, 192), Level(512, 192))
+LEVELS = (Level(128, 48), Level(256, 192), Level(512, 192))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def draw(
         rows = min(_STRIP, height - top)
         part = render_image(
             avatar.planes, avatar.decoder, view.camera_to_world, strip, rows, width,
-            samples=level.samples, occupancy=avatar.occupancy,
+            samples=avatar.samples(1.5, level.samples), occupancy=avatar.occupancy,
         )  # fmt: skip
         parts.append(part.rgb)
     return (torch.cat(parts).clamp(0, 1) * 255).round().byte().numpy()

@@ -63,7 +63,7 @@ class Avatar:
         from PIL import Image
 
         _check_size(size)
-        samples = self._samples(1.5, 128) if samples is None else samples
+        samples = self.samples(1.5, 128) if samples is None else samples
         camera = cameras.orbit(azimuth, elevation, radius)
         lens = cameras.intrinsics_from_fov(size, size)
         if refine:
@@ -86,11 +86,11 @@ class Avatar:
         _check_size(size)
         return export.turntable(
             self.planes, self.decoder, path, count=frames, size=size, seconds=3,
-            samples=self._samples(0.75, 96), occupancy=self.occupancy,
+            samples=self.samples(0.75, 96), occupancy=self.occupancy,
         )  # fmt: skip
 
-    def _samples(self, a_texel: float, most: int) -> int:
-        """Along a ray: no more than the planes can tell apart."""
+    def samples(self, a_texel: float, most: int) -> int:
+        """Along a ray: `a_texel` for each texel of a plane's side, at least 32 and up to `most`."""
         return min(most, max(32, round(a_texel * self.planes.shape[-1])))
 
     def mesh(self, path: Path | str, *, size: int = 192) -> Path:
@@ -117,7 +117,7 @@ class Avatar:
                 self.decoder,
                 path,
                 size=size or 256,
-                samples=self._samples(1.5, 128),
+                samples=self.samples(1.5, 128),
                 occupancy=self.occupancy,
             )
         facts = {**self.facts, "seed": self.seed}
