@@ -129,10 +129,9 @@ TENSORS: dict[str, Callable[[record.TriplaneSample], torch.Tensor]] = {
 
 def names_of(stage: TrainStage) -> tuple[str, ...]:
     """Which tensors a stage trains with, () = all: views are most of a sample's pixels."""
-    looks = not isinstance(stage, BaseStage | UpsamplerStage)
-    if isinstance(stage, UpsamplerStage):
-        looks = stage.model.renders
-    return () if looks else ("planes", "portrait")
+    if isinstance(stage, UpsamplerStage) and stage.model.renders:
+        return ()
+    return ("planes", "portrait") if isinstance(stage, BaseStage | UpsamplerStage) else ()
 
 
 def tensors(sample: record.TriplaneSample, names: Sequence[str] = ()) -> dict[str, torch.Tensor]:

@@ -322,8 +322,8 @@ BUILTIN = dataclasses.replace(
         sheet_every=4_000,
         mirror=True,
         # One step is taken, in nothing but noise, and all training is for that step. Errors are
-        # those of planes: rendered patches teach as much only in many more samples
-        # (docs/benchmarks.md). Narrower, so that all weights together stay below 30 MB.
+        # those of planes: rendered patches taught it less (docs/benchmarks.md). Narrower, so that
+        # all weights together stay below 30 MB.
         model=dataclasses.replace(
             DEMO.upsampler.model,
             schedule=ScheduleSettings(log_snr_start=-10.0, log_snr_end=-14.0),

@@ -104,7 +104,7 @@ class SampleWorker:
         from rodin.render import render_image
 
         stage, decoder = self.stage, self.decoder
-        grid = occupancy.from_density(planes[None], decoder)[0]
+        grid = occupancy.of_body(planes, decoder)
         angles = torch.linspace(-SWEEP, SWEEP, stage.views) if stage.views > 1 else torch.zeros(1)
         lens = cameras.intrinsics_from_fov(stage.size, stage.size)
         how: dict[str, Any] = {"samples": stage.render_samples, "occupancy": grid}

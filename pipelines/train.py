@@ -28,13 +28,7 @@ from pipelines import data, latents, models, registry
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
-from pipelines.settings import (
-    PriorStage,
-    RunSettings,
-    TrainStage,
-    UpsamplerStage,
-    as_dict,
-)
+from pipelines.settings import PriorStage, RunSettings, TrainStage, UpsamplerStage, as_dict
 from pipelines.watch import Meter, Watch
 
 MAX_RESTARTS = 3  # of a lost worker or node

@@ -71,7 +71,7 @@ def draw(
         rows = min(_STRIP, height - top)
         part = render_image(
             avatar.planes, avatar.decoder, view.camera_to_world, strip, rows, width,
-            samples=avatar.samples(1.5, level.samples), occupancy=avatar.occupancy,
+            samples=avatar.samples(level.samples), occupancy=avatar.occupancy,
         )  # fmt: skip
         parts.append(part.rgb)
     return (torch.cat(parts).clamp(0, 1) * 255).round().byte().numpy()

@@ -63,7 +63,7 @@ class Avatar:
         from PIL import Image
 
         _check_size(size)
-        samples = self.samples(1.5, 128) if samples is None else samples
+        samples = self.samples() if samples is None else samples
         camera = cameras.orbit(azimuth, elevation, radius)
         lens = cameras.intrinsics_from_fov(size, size)
         if refine:
@@ -86,10 +86,10 @@ class Avatar:
         _check_size(size)
         return export.turntable(
             self.planes, self.decoder, path, count=frames, size=size, seconds=3,
-            samples=self.samples(0.75, 96), occupancy=self.occupancy,
+            samples=self.samples(96, 0.75), occupancy=self.occupancy,
         )  # fmt: skip
 
-    def samples(self, a_texel: float, most: int) -> int:
+    def samples(self, most: int = 128, a_texel: float = 1.5) -> int:
         """Along a ray: `a_texel` for each texel of a plane's side, at least 32 and up to `most`."""
         return min(most, max(32, round(a_texel * self.planes.shape[-1])))
 
@@ -117,7 +117,7 @@ class Avatar:
                 self.decoder,
                 path,
                 size=size or 256,
-                samples=self.samples(1.5, 128),
+                samples=self.samples(),
                 occupancy=self.occupancy,
             )
         facts = {**self.facts, "seed": self.seed}

@@ -47,14 +47,8 @@ assert all(name in FAULTS for plan in NIGHT.values() for name in plan)
 LANES = (("numbers", "render", "demo-fit", "demo-train"), ("fit", "train"))
 assert sorted(name for names in LANES for name in names) == sorted(NIGHT)
 DAMAGE = {"numbers": 2, "fit": 1}  # full disks, and as many flipped bytes
-TOGETHER = {
-    "numbers": 6,
-    "fit": 5,
-    "train": 5,
-    "render": 4,
-    "demo-fit": 4,
-    "demo-train": 4,
-}  # faults of one disturbed run
+# Faults of one disturbed run.
+TOGETHER = {"numbers": 6, "fit": 5, "train": 5, "render": 4, "demo-fit": 4, "demo-train": 4}
 
 
 def skews() -> bool:

@@ -199,6 +199,15 @@ def test_a_text_decides_the_latent_and_edits(model: Model) -> None:
     torch.testing.assert_close(worn.latent, man.latent + 0.7 * step)
 
 
+def test_samples_along_a_ray_follow_the_planes(model: Model) -> None:
+    avatar = model.generate(1)
+    for side, still, film in ((16, 32, 32), (64, 96, 48), (256, 128, 96)):
+        sized = dataclasses.replace(avatar, planes=torch.zeros(3, CHANNELS, side, side))
+        assert (sized.samples(), sized.samples(96, 0.75)) == (still, film)
+    few, many = (np.asarray(avatar.render(size=32, samples=count)) for count in (2, 32))
+    assert np.array_equal(many, np.asarray(avatar.render(size=32))) and (few != many).any()
+
+
 def test_between_two(model: Model) -> None:
     a, b = model.generate(seed=1, steps=2), model.generate(seed=2, steps=2)
     torch.testing.assert_close(a.towards(b, 0.0).planes, a.planes)
