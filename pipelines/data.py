@@ -6,10 +6,10 @@ Which samples make a batch is a function of (seed, samples seen): see `rodin.tra
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from rodin.training import draw_indices
 KEEP = 2 << 30  # bytes of decoded samples that a loader keeps in memory
 READERS = 4  # threads that read and decode: a step must not wait for the disk or S3
 AHEAD = 2  # batches made before they are asked for
+
+T = TypeVar("T")
 
 
 class RunOrder:
@@ -46,26 +48,56 @@ class RunOrder:
             seen += self.batch
 
 
+class Kept(Generic[T]):
+    """Values made when first asked for; the recent ones stay, up to KEEP bytes. For threads too."""
+
+    def __init__(self, make: Callable[[int], T], size_of: Callable[[T], int]) -> None:
+        self.make, self.size_of = make, size_of
+        self.values: OrderedDict[int, T] = OrderedDict()
+        self.bytes = 0
+        self.lock = Lock()  # of both: threads read side by side
+
+    def __call__(self, index: int) -> T:
+        with self.lock:
+            if index in self.values:
+                self.values.move_to_end(index)
+                return self.values[index]
+        value = self.make(index)
+        with self.lock:
+            if index not in self.values:
+                self.values[index] = value
+                self.bytes += self.size_of(value)
+            while self.bytes > KEEP and len(self.values) > 1:
+                self.bytes -= self.size_of(self.values.popitem(last=False)[1])
+        return value
+
+
 class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
     """The samples of a split; recent ones stay in memory, decoded but in their stored types."""
 
     def __init__(
-        self, shards: Shards, split: str, names: Sequence[str] = (), mirror: bool = False
+        self,
+        shards: Shards,
+        split: str,
+        names: Sequence[str] = (),
+        mirror: bool = False,
+        only: Container[str] | None = None,
     ) -> None:
         """`names` of the tensors that are made of each sample; empty: all. See `tensors`.
 
         With `mirror` everyone comes a second time, as a mirror shows them, after all others.
+        People whose key is not in `only` are left out.
         """
         self.shards, self.names, self.mirror = shards, names, mirror
-        self.rows = list(shards.rows(split))
+        self.rows = [row for row in shards.rows(split) if only is None or str(row["key"]) in only]
         if not self.rows:
             raise ValueError(
                 f"{shards.store.uri} has no {split} samples; make more avatars"
                 " (--render.avatars) or change --render.val-fraction"
             )
-        self.kept: OrderedDict[int, record.TriplaneSample] = OrderedDict()
-        self.bytes = 0
-        self.lock = Lock()  # of both: threads read side by side
+        self.sample = Kept(
+            lambda index: record.decode_triplane(shards.read_row(self.rows[index])), size_of
+        )
 
     @property
     def people(self) -> int:
@@ -74,20 +106,6 @@ class TriplaneSamples(Dataset[dict[str, torch.Tensor]]):
 
     def __len__(self) -> int:
         return self.people * (1 + self.mirror)
-
-    def sample(self, index: int) -> record.TriplaneSample:
-        with self.lock:
-            if index in self.kept:
-                self.kept.move_to_end(index)
-                return self.kept[index]
-        sample = record.decode_triplane(self.shards.read_row(self.rows[index]))
-        with self.lock:
-            if index not in self.kept:
-                self.kept[index] = sample
-                self.bytes += size_of(sample)
-            while self.bytes > KEEP and len(self.kept) > 1:
-                self.bytes -= size_of(self.kept.popitem(last=False)[1])
-        return sample
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         if not 0 <= index < len(self):

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -60,8 +60,8 @@ class Generate:
     voxels: int = 192
     # what to write of each avatar; png: six views from all around
     files: tuple[File, ...] = ("glb", "webp", "npz")
-    # refine the sheet's pictures, where the model has a refiner
-    refine: bool = False
+    # leave out the model's refiner: renders of the volume alone, softer, the same from all sides
+    no_refiner: bool = False
     # MLflow server or sqlite:///FILE of a registered model; default: MLFLOW_TRACKING_URI
     tracking: str = ""
 
@@ -94,15 +94,17 @@ def name_of(avatar: Avatar, args: Generate) -> str:
     return f"{'text' if args.text else 'seed'}-{avatar.seed:06d}"
 
 
-def views(avatar: Avatar, size: int, *, refine: bool = False) -> list[np.ndarray]:
+def views(avatar: Avatar, size: int) -> list[np.ndarray]:
     """A row of the sheet: pictures (size, size, 3) uint8 from the viewer's left to the right."""
-    return [np.asarray(avatar.render(angle, 0, size, refine=refine)) for angle in AZIMUTHS]
+    return [np.asarray(avatar.render(angle, 0, size)) for angle in AZIMUTHS]
 
 
 def work(args: Generate) -> None:
     began = time.perf_counter()
     with open_model(args.model, args.tracking) as model:
         loaded = time.perf_counter()
+        if args.no_refiner:
+            model.bundle = replace(model.bundle, refiner=None)
         avatars = model.generate_many(
             range(args.seed, args.seed + args.count),
             args.text or None,
@@ -123,7 +125,7 @@ def work(args: Generate) -> None:
         for suffix in args.files:
             mesh = suffix in ("glb", "ply")
             avatar.save(out / f"{name}.{suffix}", size=args.voxels if mesh else args.size)
-        rows.append(views(avatar, args.size, refine=args.refine))
+        rows.append(views(avatar, args.size))
         names.append(name)
     say()
     sheet = pictures.png(pictures.grid(rows, names, across=1 if len(rows) < 4 else 2))

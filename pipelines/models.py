@@ -113,6 +113,8 @@ def begin(stage: TrainStage, samples: Any, decoder: TriplaneDecoder) -> Any:
 
     samples[i]["planes"] (3, C, R, R). The base is told what of them is seen, where it asks.
     """
+    if isinstance(stage, RefinerStage):  # sees renders alone
+        return blank(stage, decoder)
     planes = (samples[i]["planes"] for i in range(min(len(samples), MEASURED)))
     system = build(stage, *measure_planes(planes), decoder)
     if isinstance(system, BaseSystem) and system.encoder.faces is not None:

@@ -49,6 +49,8 @@ def bundle_of(run: Store, device: str = "cpu") -> Bundle:
             continue
         parts[name] = models.load_system(run, name, decoder, device)
         assert meta is not None
+        if name == "refiner":
+            parts[name] = parts[name].to_use()
         made_from[name] = {**meta["identity"]["data"], "model": settings_hash(meta["identity"])}
     latents = models.load_tensors(run.child("models/base"), "latents.safetensors")["latents"]
     facts: dict[str, Any] = {

@@ -245,6 +245,7 @@ DEMO = RunSettings(
         model=RefinerSettings(
             net=RefinerNetSettings(width=32, blocks=4),
             patch=PatchSettings(size=64, samples=48, occupancy=24),
+            view_size=128,
             perceptual_weight=0.02,
         ),
         train=TrainSettings(
@@ -282,6 +283,9 @@ DEMO = RunSettings(
     ),
 )
 
+_BUILTIN_SAMPLING = GenerateSettings(
+    base=SamplerSettings(steps=2), upsampler=SamplerSettings(steps=1), strength=0.0
+)
 # The weights that come with the package: as the demo, of many more people.
 BUILTIN = dataclasses.replace(
     DEMO,
@@ -349,12 +353,35 @@ BUILTIN = dataclasses.replace(
         model=dataclasses.replace(DEMO.prior.model, latent_dim=96),
         train=dataclasses.replace(DEMO.prior.train, total_samples=64_000, ema_halflife=4_000.0),
     ),
-    sample=dataclasses.replace(
-        DEMO.sample,
-        generate=GenerateSettings(
-            base=SamplerSettings(steps=2), upsampler=SamplerSettings(steps=1), strength=0.0
+    refiner=dataclasses.replace(
+        DEMO.refiner,
+        in_chain=True,
+        log_every=200,
+        checkpoint_every=2_000,
+        val_every=2_000,
+        sheet_every=2_000,
+        mirror=True,
+        # Avatars are soft and people are not: it learns from avatars of people's portraits, beside
+        # larger views of fewer people than the planes were fitted to (docs/model_card.md).
+        generated=True,
+        sampling=_BUILTIN_SAMPLING,
+        views="large/views",
+        model=RefinerSettings(
+            net=RefinerNetSettings(factor=4, width=48, blocks=6),
+            patch=PatchSettings(size=128, samples=64, occupancy=24),
+            view_size=256,
+            perceptual_weight=0.2,
+            adversarial_weight=0.1,
+        ),
+        train=dataclasses.replace(
+            DEMO.refiner.train,
+            total_samples=12_000,
+            learning_rate=2e-3,
+            warmup_samples=400,
+            ema_halflife=400.0,
         ),
     ),
+    sample=dataclasses.replace(DEMO.sample, size=256, generate=_BUILTIN_SAMPLING),
 )
 
 PRESETS = {

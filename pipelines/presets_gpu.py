@@ -155,7 +155,8 @@ PAPER = RunSettings(
         model=RefinerSettings(
             net=RefinerNetSettings(factor=4, blocks=16),
             patch=PatchSettings(size=256, samples=128),
-            adversarial_weight=0.01,
+            view_size=1024,
+            adversarial_weight=0.1,
         ),
     ),
     prior=PriorStage(

@@ -152,6 +152,14 @@ class RefinerStage:
 
     in_chain: bool = False  # trained by rodin run, and by rodin train where no --stage is named
     seed: int = 0  # of weights, data order, patches
+    mirror: bool = False  # train with everyone's mirror image too: twice the people
+    # learn from what base and upsampler make of people's portraits, not from their fits: blurred
+    # and mistaken as avatars are
+    generated: bool = False
+    sampling: GenerateSettings = field(default_factory=GenerateSettings)  # how those are drawn
+    # where the real views are read from: a data set of views, by its address or its place in OUT
+    # ("views": all that the fits were made of); empty: the few that are kept with the tri-planes
+    views: str = ""
     log_every: int = 100  # samples between two points of a curve
     checkpoint_every: int = 1_000  # samples between two checkpoints
     val_every: int = 1_000  # samples between two losses of held-out people; 0 = never

@@ -26,7 +26,8 @@ from infra.tracking import ui_command
 from pipelines.context import CODE, code_version
 from pipelines.options import OVERRIDE, UsageError, fail, parse
 from pipelines.run import SECTIONS
-from pipelines.train import chain, needs_base
+from pipelines.train import chain
+from pipelines.train_job import needs
 
 # Public variables that stages read; others by --env.
 PASSED = ("MLFLOW_TRACKING_URI", "RODIN_CACHE", "RODIN_CACHE_GB")
@@ -152,8 +153,10 @@ def order_of(args: argparse.Namespace, names: Collection[str]) -> dict[str, list
         return {name: [] for name in names}
     _, settings = parse("rodin submit chain", __doc__ or "", SECTIONS, words_of(args))
     found = {name: [one for one in CHAIN[name].after if one in names] for name in names}
-    if needs_base(settings.upsampler):
-        found["train-upsampler"].append("train-base")
+    for name in ("upsampler", "refiner"):
+        if (step := found.get(f"train-{name}")) is not None:
+            before = (f"train-{other}" for other in needs(getattr(settings, name)))
+            step += [other for other in before if other in names]
     return found
 
 

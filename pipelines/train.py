@@ -28,25 +28,11 @@ from pipelines import data, latents, models, registry
 from pipelines.context import Context, open_context, ray_session, timed
 from pipelines.options import Options, entry
 from pipelines.progress import remote_bar, reporter
-from pipelines.settings import PriorStage, RunSettings, TrainStage, UpsamplerStage, as_dict
+from pipelines.settings import PriorStage, RefinerStage, RunSettings, TrainStage, as_dict
+from pipelines.train_job import Job, begun, needs, views_of
 from pipelines.watch import Meter, Watch
 
 MAX_RESTARTS = 3  # of a lost worker or node
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What every rank gets."""
-
-    out: str
-    name: str  # one of models.KINDS
-    stage: TrainStage
-    identity: dict[str, Any]
-    threads: int
-    tracking: dict[str, Any]  # arguments of Tracking
-    progress: Any  # ProgressActor
-    sharded: bool = False  # weights in pieces over the ranks
-    table: str = ""  # of latents in the data set, for the prior
 
 
 def train_loop(config: dict[str, Any]) -> None:
@@ -73,7 +59,7 @@ def train(job: Job) -> None:
     torch.set_num_threads(job.threads)
     store = open_store(job.out).child(f"models/{job.name}")
     planes = open_dataset(open_store(job.out).child("triplanes"))
-    samples, system = begun(job, planes, store)
+    samples, system = begun(job, planes, store, device)
     shard = job.sharded and ranks > 1
     wrap = ray_torch.prepare_model if ranks > 1 and not shard else None
     trainer = Trainer(
@@ -88,40 +74,6 @@ def train(job: Job) -> None:
     )
     resume(job, trainer, store)
     run(job, trainer, store, samples, rank, ranks)
-
-
-def begun(job: Job, planes: Dataset, store: Store) -> tuple[Any, Any]:
-    """What a stage trains with, and its system before the first step."""
-    from rodin.diffusion.upsampler import UpsamplerSystem
-    from rodin.prior import measure_latents
-
-    if isinstance(job.stage, PriorStage):
-        texts = store if job.stage.text else None
-        people = latents.LatentSamples(planes, job.table, "train", texts, job.stage.mirror)
-        mean, std = measure_latents(people.latents)
-        said = people.measure_texts()
-        decoder = models.load_decoder(planes.store)
-        return people, models.build(job.stage, mean, std, decoder, said)
-    decoder = models.load_decoder(planes.store)
-    turned = getattr(job.stage, "mirror", False)
-    if turned and decoder.config.direction_frequencies:
-        raise models.ModelError(
-            f"{job.name}.mirror=True, but the decoder sees view directions, which mirrored planes"
-            f" do not turn; train with --{job.name}.no-mirror"
-        )
-    samples = data.TriplaneSamples(planes, "train", data.names_of(job.stage), turned)
-    system = models.begin(job.stage, samples, decoder)
-    if needs_base(job.stage) and isinstance(system, UpsamplerSystem):
-        base = models.load_system(open_store(job.out), "base", decoder, "cpu")
-        system.attach(decoder, base=base)
-    return samples, system
-
-
-def needs_base(stage: TrainStage) -> bool:
-    """Whether the stage learns from what the run's base makes."""
-    return isinstance(stage, PriorStage) or (
-        isinstance(stage, UpsamplerStage) and stage.model.from_base > 0
-    )
 
 
 def resume(job: Job, trainer: Any, store: Store) -> None:
@@ -280,14 +232,18 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
         print(f"{plan}; waits for pipelines.fit")
         return
     planes, identity = prepare(context, name)
-    if needs_base(stage):
-        base = models.read_meta(context.child("models/base"))
-        if base is None and options.dry_run:
-            print(f"{plan}; waits for pipelines.train --stage base")
+    for other in needs(stage):
+        found = models.read_meta(context.child(f"models/{other}"))
+        if found is None and options.dry_run:
+            print(f"{plan}; waits for pipelines.train --stage {other}")
             return
-        if base is None:
-            raise models.missing(context.store, "base")
-        identity["data"]["base"] = settings_hash(base["identity"])
+        if found is None:
+            raise models.missing(context.store, other)
+        identity["data"][other] = settings_hash(found["identity"])
+    views: Dataset | None = None
+    if isinstance(stage, RefinerStage) and (views := views_of(context, stage)) is not None:
+        views.check_shards()
+        identity["data"]["views"] = views.digest
     meta = models.read_meta(store)
     if meta:
         models.check_identity(store, meta["identity"], identity)
@@ -313,6 +269,7 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
             progress=None,
             sharded=context.settings.resources.train_sharded,
             table=table,
+            views=views.store.uri if views is not None else "",
         )
         with ray_session(context):
             fit(context, job)

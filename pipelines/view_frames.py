@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rodin import cameras
+from rodin import cameras, export
 from rodin.avatar import Avatar
 from rodin.conventions import DEFAULT_FOV_DEGREES
-from rodin.render import render_image
 
 MAX_ASPECT = 3.0  # width / height of a picture, and its inverse; a window beyond is stretched
 _STRIP = 128  # rows of a picture between two looks at `stop`
@@ -63,15 +62,18 @@ def draw(
     width = round(height * min(max(view.aspect, 1 / MAX_ASPECT), MAX_ASPECT))
     lens = cameras.intrinsics_from_fov(width, height, view.fov)
     parts = []
-    for top in range(0, height, _STRIP):
+    # what is refined is one picture, and a small one
+    strip_rows = _STRIP if avatar.refiner is None else height
+    for top in range(0, height, strip_rows):
         if stop():
             return None
         strip = lens.clone()
         strip[1, 2] -= top
-        rows = min(_STRIP, height - top)
-        part = render_image(
+        rows = min(strip_rows, height - top)
+        part = export.view(
             avatar.planes, avatar.decoder, view.camera_to_world, strip, rows, width,
             samples=avatar.samples(level.samples), occupancy=avatar.occupancy,
+            refiner=avatar.refiner,
         )  # fmt: skip
-        parts.append(part.rgb)
-    return (torch.cat(parts).clamp(0, 1) * 255).round().byte().numpy()
+        parts.append(part)
+    return (torch.cat(parts) * 255).round().byte().numpy()

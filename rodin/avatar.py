@@ -13,8 +13,7 @@ from torch import Tensor
 from rodin import cameras, export, occupancy
 from rodin.decoder import TriplaneDecoder
 from rodin.plane_file import PlaneFile
-from rodin.refiner import render_refined
-from rodin.render import render_image
+from rodin.refiner import RefinerSystem
 
 if TYPE_CHECKING:
     from rodin.model import Model
@@ -43,6 +42,11 @@ class Avatar:
         """Where matter is: (G, G, G) bool. Specks that float beside the avatar are none of it."""
         return occupancy.of_body(self.planes, self.decoder)
 
+    @property
+    def refiner(self) -> RefinerSystem | None:
+        """That of the model that made it."""
+        return self.model.bundle.refiner if self.model else None
+
     def render(
         self,
         azimuth: float = 0.0,
@@ -52,13 +56,13 @@ class Avatar:
         radius: float = cameras.DEFAULT_RADIUS,
         samples: int | None = None,
         background: float = 1.0,
-        refine: bool = False,
+        refine: bool | None = None,
     ) -> Any:
         """A PIL image (size x size) from an orbit about the head.
 
         azimuth 0 is the front, 90 the viewer's right; elevation above 0 looks down, degrees. radius
         is the camera's distance in box units; `samples` lie along a ray (None: 3 for 2 texels of a
-        plane, up to 128). `refine` uses the model's refiner. AvatarError.
+        plane, up to 128). `refine` uses the model's refiner, None: where it has one. AvatarError.
         """
         from PIL import Image
 
@@ -66,19 +70,13 @@ class Avatar:
         samples = self.samples() if samples is None else samples
         camera = cameras.orbit(azimuth, elevation, radius)
         lens = cameras.intrinsics_from_fov(size, size)
-        if refine:
-            refiner = self.model.bundle.refiner if self.model else None
-            if refiner is None:
-                raise AvatarError("this avatar's model has no refiner; leave refine out")
-            rgb, _ = render_refined(
-                self.planes, self.decoder, refiner, camera, lens, size, size,
-                samples=samples, occupancy=self.occupancy,
-            )  # fmt: skip
-        else:
-            rgb = render_image(
-                self.planes, self.decoder, camera, lens, size, size,
-                samples=samples, background=background, occupancy=self.occupancy,
-            ).rgb  # fmt: skip
+        if refine and self.refiner is None:
+            raise AvatarError("this avatar's model has no refiner; leave refine out")
+        rgb = export.view(
+            self.planes, self.decoder, camera, lens, size, size, samples=samples,
+            background=background, occupancy=self.occupancy,
+            refiner=None if refine is False else self.refiner,
+        )  # fmt: skip
         return Image.fromarray((rgb.clamp(0, 1) * 255).round().byte().numpy())
 
     def turntable(self, path: Path | str, *, size: int = 256, frames: int = 36) -> Path:
@@ -86,7 +84,7 @@ class Avatar:
         _check_size(size)
         return export.turntable(
             self.planes, self.decoder, path, count=frames, size=size, seconds=3,
-            samples=self.samples(96, 0.75), occupancy=self.occupancy,
+            samples=self.samples(96, 0.75), occupancy=self.occupancy, refiner=self.refiner,
         )  # fmt: skip
 
     def samples(self, most: int = 128, a_texel: float = 1.5) -> int:
@@ -119,6 +117,7 @@ class Avatar:
                 size=size or 256,
                 samples=self.samples(),
                 occupancy=self.occupancy,
+                refiner=self.refiner,
             )
         facts = {**self.facts, "seed": self.seed}
         PlaneFile(self.planes.numpy(), self.decoder.digest(), facts).save(path)

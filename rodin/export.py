@@ -14,12 +14,39 @@ from rodin import occupancy as occupancies
 from rodin.conventions import BOX_HALF_SIZE_M
 from rodin.decoder import TriplaneDecoder
 from rodin.glb import encode_glb
+from rodin.refiner import RefinerSystem, render_refined
 from rodin.render import render_image
 from rodin.surface import SURFACE_SIGMA, extract
 
 
 class ExportError(ValueError):
     """A film or mesh that cannot be written; the message names the value and the fix."""
+
+
+def view(
+    planes: Tensor,
+    decoder: TriplaneDecoder,
+    camera_to_world: Tensor,
+    intrinsics: Tensor,
+    height: int,
+    width: int,
+    *,
+    samples: int = 96,
+    background: float = 1.0,
+    occupancy: Tensor | None = None,
+    refiner: RefinerSystem | None = None,
+) -> Tensor:
+    """Planes (3, C, R, R) by one camera: (H, W, 3) in [0, 1], refined where there is a refiner."""
+    if refiner is None:
+        return render_image(
+            planes, decoder, camera_to_world, intrinsics, height, width,
+            samples=samples, background=background, occupancy=occupancy,
+        ).rgb.clamp(0, 1)  # fmt: skip
+    rgb, alpha = render_refined(
+        planes, decoder, refiner, camera_to_world, intrinsics, height, width,
+        samples=samples, occupancy=occupancy,
+    )  # fmt: skip
+    return (rgb - (1 - background) * (1 - alpha[..., None])).clamp(0, 1)
 
 
 def frames(
@@ -32,29 +59,23 @@ def frames(
     samples: int = 96,
     background: float = 1.0,
     occupancy: Tensor | None = None,
+    refiner: RefinerSystem | None = None,
 ) -> np.ndarray:
     """A full turn about planes (3, C, H, W): uint8 (count, size, size, 3), the first frontal.
 
-    `occupancy` as `render_image` takes it, here and below.
+    `occupancy` as `render_image` takes it, and a refiner of what it renders, here and below.
     """
     intrinsics = cameras.intrinsics_from_fov(size, size)
     if occupancy is None:
         occupancy = occupancies.from_density(planes[None], decoder)[0]
     images = [
-        render_image(
-            planes,
-            decoder,
-            matrix,
-            intrinsics,
-            size,
-            size,
-            samples=samples,
-            background=background,
-            occupancy=occupancy,
-        ).rgb
+        view(
+            planes, decoder, matrix, intrinsics, size, size, samples=samples,
+            background=background, occupancy=occupancy, refiner=refiner,
+        )
         for matrix in cameras.turntable(count, elevation_degrees)
-    ]
-    return (torch.stack(images).clamp(0, 1) * 255).round().byte().cpu().numpy()
+    ]  # fmt: skip
+    return (torch.stack(images) * 255).round().byte().cpu().numpy()
 
 
 def turntable(
@@ -68,6 +89,7 @@ def turntable(
     elevation_degrees: float = 5.0,
     samples: int = 96,
     occupancy: Tensor | None = None,
+    refiner: RefinerSystem | None = None,
 ) -> Path:
     """Write a looping turn about planes (3, C, H, W) as .webp, .gif or .mp4.
 
@@ -84,6 +106,7 @@ def turntable(
         elevation_degrees=elevation_degrees,
         samples=samples,
         occupancy=occupancy,
+        refiner=refiner,
     )
     if path.suffix == ".mp4":
         _write_mp4(path, film, count / seconds)
@@ -161,6 +184,7 @@ def pictures(
     size: int = 256,
     samples: int = 128,
     occupancy: Tensor | None = None,
+    refiner: RefinerSystem | None = None,
 ) -> Path:
     """Write `count` views from around planes (3, C, H, W), side by side, as .png."""
     from PIL import Image
@@ -168,6 +192,9 @@ def pictures(
     path = Path(path)
     if path.suffix != ".png":
         raise ExportError(f"{path.name} is no picture; name it .png")
-    row = frames(planes, decoder, count=count, size=size, samples=samples, occupancy=occupancy)
+    row = frames(
+        planes, decoder, count=count, size=size, samples=samples, occupancy=occupancy,
+        refiner=refiner,
+    )  # fmt: skip
     Image.fromarray(np.concatenate(list(row), axis=1)).save(path)
     return path

@@ -9,6 +9,7 @@ LPIPS with VGG-16, as the literature reports, where the user has the VGG weights
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -37,14 +38,18 @@ class PerceptualDistance(nn.Module):
                 f"perceptual distance of images {tuple(image.shape[-2:])}; "
                 f"make them at least {SMALLEST_IMAGE} pixels"
             )
-        total = image.new_zeros(image.shape[0])
-        for a, b in zip(self.features(image), self.features(target), strict=True):
-            total = total + (_unit(a) - _unit(b)).square().sum(1).mean((1, 2))
-        return total
+        return feature_distance(self.features(image), self.features(target))
 
     def train(self, mode: bool = True) -> PerceptualDistance:
         """Stays in evaluation mode: the statistics of its batch norms are part of the weights."""
         return super().train(False)
+
+
+def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """The distance (B,) of images by their features, (B, C, h, w) of each depth."""
+    pairs = zip(found, wanted, strict=True)
+    apart = [(_unit(a) - _unit(b)).square().sum(1).mean((1, 2)) for a, b in pairs]
+    return torch.stack(apart).sum(0)
 
 
 class LitePerceptual(PerceptualDistance):

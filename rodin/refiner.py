@@ -9,7 +9,7 @@ Legend: B batch, C plane channels, R plane size, P patch pixels, f the factor of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,8 @@ from rodin import cameras
 from rodin.decoder import TriplaneDecoder
 from rodin.diffusion.patches import PatchSettings, draw_patches, render_patches
 from rodin.diffusion.statistics import required
-from rodin.nn.refiner import PatchDiscriminator, RefinerNet, RefinerNetSettings
-from rodin.perceptual import PerceptualDistance
+from rodin.nn.refiner import FeatureDiscriminator, RefinerNet, RefinerNetSettings
+from rodin.perceptual import SMALLEST_IMAGE, PerceptualDistance, feature_distance
 from rodin.perceptual import load as load_perceptual
 from rodin.render import RenderOutput, render
 
@@ -35,15 +35,22 @@ class RefinerSettings:
     pixel_weight: float = 1.0  # of |x - x_hat|, colour and alpha
     perceptual_weight: float = 0.1  # of the perceptual distance of the patches; 0 = none
     adversarial_weight: float = 0.0  # of the discriminator's opinion; 0 = no discriminator
-    r1_weight: float = 1.0  # of |gradient of the discriminator|^2 at real patches
+    # px, side of the views it learns from: what it knows are pictures of that size, so others are
+    # refined there and resized; 0 = views of any size, pictures at their own
+    view_size: int = 0
 
     def __post_init__(self) -> None:
+        if self.view_size < 0 or self.view_size % self.net.factor:
+            raise ValueError(
+                f"refiner.view_size is {self.view_size}; it must be 0 or a multiple of net.factor ="
+                f" {self.net.factor}"
+            )
         if self.patch.size % self.net.factor:
             raise ValueError(
                 f"refiner.patch.size is {self.patch.size}; it must be a multiple of net.factor = "
                 f"{self.net.factor}"
             )
-        for name in ("pixel_weight", "perceptual_weight", "adversarial_weight", "r1_weight"):
+        for name in ("pixel_weight", "perceptual_weight", "adversarial_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"refiner.{name} is {getattr(self, name)}; it must be >= 0")
 
@@ -51,7 +58,8 @@ class RefinerSettings:
 class RefinerSystem(nn.Module):
     """Network, and with an adversarial loss its discriminator: the loss, and refined images.
 
-    The decoder and the perceptual network are frozen and not part of the state.
+    The decoder and the perceptual network are frozen and not part of the state. The latter's
+    features are what the discriminator looks at too.
     """
 
     def __init__(
@@ -64,7 +72,12 @@ class RefinerSystem(nn.Module):
         super().__init__()
         self.settings = settings
         self.net = RefinerNet(settings.net)
-        self.discriminator = PatchDiscriminator() if settings.adversarial_weight else None
+        self.discriminator: FeatureDiscriminator | None = None
+        if settings.adversarial_weight:
+            perceptual = perceptual or load_perceptual()
+            with torch.no_grad():
+                known = perceptual.features(torch.zeros(1, 3, SMALLEST_IMAGE, SMALLEST_IMAGE))
+            self.discriminator = FeatureDiscriminator([each.shape[1] for each in known])
         # In a tuple, so that they are no submodules: not saved, averaged or trained.
         self._frozen = (
             None if decoder is None else decoder.eval().requires_grad_(False),
@@ -79,9 +92,10 @@ class RefinerSystem(nn.Module):
         """Scalars: "loss" (to minimise) and its unweighted parts.
 
         "pixel" = |x - x_hat| of colour and alpha, "perceptual" the patches' distance; with a
-        discriminator "adversarial" (the refiner's hinge loss), "real_or_refined" (the
-        discriminator's) and "r1". batch: "planes" (B, 3, C, R, R) raw, "views" (B, K, 4, H, W),
-        "camera_to_world" (B, K, 4, 4), "intrinsics" (B, K, 3, 3).
+        discriminator "adversarial" (the refiner's hinge loss) and "real_or_refined" (the
+        discriminator's). batch: "planes" (B, 3, C, R, R) raw, "views" (B, K, 4, H, W),
+        "camera_to_world" (B, K, 4, 4), "intrinsics" (B, K, 3, 3). ValueError for views of another
+        size than `view_size`.
         """
         s = self.settings
         decoder, perceptual = self._frozen
@@ -89,6 +103,12 @@ class RefinerSystem(nn.Module):
             raise ValueError("the refiner has no decoder to render with; pass one to RefinerSystem")
         (planes,) = required(batch, "planes")
         planes = planes.float()
+        side = batch["views"].shape[-1] if "views" in batch else s.view_size
+        if s.view_size and side != s.view_size:
+            raise ValueError(
+                f"refiner.view_size is {s.view_size}, the views are {side} px; set it to that, or"
+                " give views of its size"
+            )
         count = min(planes.shape[0], s.patch.subjects or planes.shape[0])
         target = draw_patches(batch, count, s.patch, generator, stride=s.net.factor)
         with torch.no_grad(), torch.autocast(planes.device.type, enabled=False):
@@ -106,34 +126,43 @@ class RefinerSystem(nn.Module):
         rgb, alpha = self.net(rendered.rgb, rendered.alpha, depth)
         parts = {"pixel": (rgb - target.rgb).abs().mean() + (alpha - target.alpha).abs().mean()}
         loss = s.pixel_weight * parts["pixel"]
-        if s.perceptual_weight:
-            if perceptual is None:
-                perceptual = load_perceptual()
-                self._frozen = (decoder, perceptual)
-            with torch.autocast(planes.device.type, enabled=False):
-                distance = perceptual.to(rgb.device)(rgb, target.rgb)
-            parts["perceptual"] = distance.mean()
-            loss = loss + s.perceptual_weight * parts["perceptual"]
-        if self.discriminator is not None:
-            parts |= self._opposed(self.discriminator, rgb, target.rgb)
-            loss = loss + s.adversarial_weight * parts["adversarial"]
-            loss = loss + parts["real_or_refined"] + s.r1_weight * parts["r1"]
+        if not s.perceptual_weight and self.discriminator is None:
+            return {"loss": loss, **parts}
+        if perceptual is None:
+            perceptual = load_perceptual()
+            self._frozen = (decoder, perceptual)
+        with torch.autocast(planes.device.type, enabled=False):
+            perceptual = perceptual.to(rgb.device)
+            seen = perceptual.features(rgb)
+            with torch.no_grad():
+                real = perceptual.features(target.rgb)
+            if s.perceptual_weight:
+                parts["perceptual"] = feature_distance(seen, real).mean()
+                loss = loss + s.perceptual_weight * parts["perceptual"]
+            if self.discriminator is not None:
+                parts |= self._opposed(self.discriminator, seen, real)
+                loss = loss + s.adversarial_weight * parts["adversarial"] + parts["real_or_refined"]
         return {"loss": loss, **parts}
 
-    def _opposed(self, judge: PatchDiscriminator, refined: Tensor, real: Tensor) -> dict:
-        """Hinge losses of both sides (arXiv 1705.02894) and R1 (arXiv 1801.04406, eq. 9).
+    def _opposed(
+        self, judge: FeatureDiscriminator, refined: list[Tensor], real: list[Tensor]
+    ) -> dict[str, Tensor]:
+        """Hinge losses of both sides (arXiv 1705.02894), means over the depths.
 
         One backward pass serves both: each side's loss sees the other one's weights as constants.
         """
         fixed = {name: value.detach() for name, value in judge.named_parameters()}
-        adversarial = -functional_call(judge, fixed, (refined,)).mean()
-        real = real.detach().requires_grad_()
-        said = judge(real)
-        hinge = functional.relu(1 - said).mean()
-        hinge = hinge + functional.relu(1 + judge(refined.detach())).mean()
-        (slope,) = torch.autograd.grad(said.sum(), real, create_graph=True)
-        r1 = 0.5 * slope.square().sum((1, 2, 3)).mean()
-        return {"adversarial": adversarial, "real_or_refined": hinge, "r1": r1}
+        said = functional_call(judge, fixed, (refined,))
+        adversarial = torch.stack([-score.mean() for score in said]).mean()
+        pairs = zip(judge(real), judge([each.detach() for each in refined]), strict=True)
+        hinge = [functional.relu(1 - a).mean() + functional.relu(1 + b).mean() for a, b in pairs]
+        return {"adversarial": adversarial, "real_or_refined": torch.stack(hinge).mean()}
+
+    def to_use(self) -> RefinerSystem:
+        """The same refiner without its discriminator."""
+        alone = RefinerSystem(replace(self.settings, adversarial_weight=0.0), self._frozen[0])
+        alone.net.load_state_dict(self.net.state_dict())
+        return alone.eval()
 
 
 @torch.no_grad()
@@ -152,17 +181,22 @@ def render_refined(
 ) -> tuple[Tensor, Tensor]:
     """Refined image of planes (3, C, R, R) by one camera: rgb (H, W, 3) over white, alpha (H, W).
 
-    The volume is rendered at H / f x W / f; `intrinsics` (3, 3) are those of the whole image.
-    ValueError when f does not divide the size.
+    `intrinsics` (3, 3) are those of the image. It is refined at the height of `view_size`, where
+    the refiner has one, and resized; the volume is rendered at 1 / f of that. ValueError when f
+    does not divide the size that is refined.
     """
-    factor = refiner.settings.net.factor
-    if height % factor or width % factor:
+    factor, side = refiner.settings.net.factor, refiner.settings.view_size
+    h, w = height / factor, width / factor
+    if side:
+        h, w = side // factor, max(1, round(side * width / height / factor))
+    if h % 1 or w % 1:
         raise ValueError(
             f"refined images are {height} x {width}; make both multiples of the factor {factor}"
         )
-    h, w = height // factor, width // factor
+    h, w = int(h), int(w)
     small = intrinsics.to(planes).clone()
-    small[:2] /= factor
+    small[0] *= w / width
+    small[1] *= h / height
     origins, directions = cameras.rays(camera_to_world.to(planes), small, h, w)
     origins, directions = origins.reshape(1, -1, 3), directions.reshape(1, -1, 3)
     grid = None if occupancy is None else occupancy[None]
@@ -180,4 +214,9 @@ def render_refined(
     depth = alpha * (origins[0, 0].norm() - whole.depth.view(1, h, w))
     rgb = whole.rgb.view(1, h, w, 3).permute(0, 3, 1, 2)
     rgb, alpha = refiner.eval().net(rgb, alpha, depth)
+    if rgb.shape[-2:] != (height, width):
+        rgb, alpha = functional.interpolate(
+            torch.cat([rgb, alpha[:, None]], 1), (height, width), mode="bicubic", antialias=True
+        ).split((3, 1), dim=1)
+        alpha = alpha[:, 0]
     return rgb[0].permute(1, 2, 0).clamp(0, 1), alpha[0].clamp(0, 1)

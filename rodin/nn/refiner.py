@@ -5,6 +5,7 @@ Legend: B images, h x w rendered pixels, H = f h and W = f w refined ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,21 +88,31 @@ class RefinerNet(nn.Module):
         return out[:, :3], out[:, 3]
 
 
-class PatchDiscriminator(nn.Module):
-    """Real or refined, said of every 8 x 8 pixels: rgb (B, 3, P, P) -> scores (B, 1, P/8, P/8).
+class FeatureDiscriminator(nn.Module):
+    """Real or refined, said of each place of a pretrained network's features at several depths.
 
-    Spectral norms keep it smooth (arXiv 1802.05957).
+    What the network knows of pictures need not be learned from a few people's (Projected GANs,
+    arXiv 2111.01007, section 3). Spectral norms keep it smooth (arXiv 1802.05957).
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, channels: Sequence[int], width: int = 64) -> None:
+        """`channels` of the features of each depth."""
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = 3
-        for i in range(3):
-            layers += [spectral_norm(nn.Conv2d(channels, width << i, 4, stride=2, padding=1))]
-            layers += [nn.LeakyReLU(0.2)]
-            channels = width << i
-        self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(channels, 1, 3, padding=1)))
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                spectral_norm(nn.Conv2d(count, width, 1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(width, 1, 1),
+            )
+            for count in channels
+        )
 
-    def forward(self, rgb: Tensor) -> Tensor:
-        return self.layers(2 * rgb - 1)
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Features (B, C, h, w) of each depth -> scores (B, 1, h, w), higher for real ones."""
+        scores = []
+        for head, each in zip(self.heads, features, strict=True):
+            size = each.detach().square().mean((1, 2, 3), keepdim=True).sqrt()
+            scores.append(head(each / size.clamp_min(1e-3)))
+        return scores

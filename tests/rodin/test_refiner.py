@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rodin import cameras
+from rodin import cameras, perceptual
 from rodin.consistency import consistency, warp
 from rodin.decoder import DecoderConfig, TriplaneDecoder
 from rodin.diffusion.patches import PatchSettings, draw_patches
-from rodin.nn.refiner import RefinerNet, RefinerNetSettings
+from rodin.nn.refiner import FeatureDiscriminator, RefinerNet, RefinerNetSettings
 from rodin.refiner import RefinerSettings, RefinerSystem, render_refined
 from rodin.render import render_image
 from rodin.training import Trainer, TrainSettings, step_generator
@@ -111,24 +111,24 @@ def test_loss_has_its_parts_and_its_sides_do_not_mix() -> None:
     settings = dataclasses.replace(SMALL, adversarial_weight=0.1, perceptual_weight=0.2)
     system = RefinerSystem(settings, decoder())
     parts = system.loss(make_batch(), generator())
-    assert set(parts) == {
-        "loss", "pixel", "perceptual", "adversarial", "real_or_refined", "r1"
-    }  # fmt: skip
+    assert set(parts) == {"loss", "pixel", "perceptual", "adversarial", "real_or_refined"}
     total = parts["pixel"] + 0.2 * parts["perceptual"] + 0.1 * parts["adversarial"]
-    assert torch.allclose(parts["loss"], total + parts["real_or_refined"] + parts["r1"])
+    assert torch.allclose(parts["loss"], total + parts["real_or_refined"])
     assert system.discriminator is not None
     judge = list(system.discriminator.parameters())
     (head,) = (system.net.head.weight,)
     for name, moves_net, moves_judge in (
         ("adversarial", True, False),
         ("real_or_refined", False, True),
-        ("r1", False, True),
     ):
         found = torch.autograd.grad(parts[name], [head, *judge], retain_graph=True,
                                     allow_unused=True)  # fmt: skip
         moved = [g is not None and bool(g.any()) for g in found]
         assert moved[0] == moves_net, name
         assert any(moved[1:]) == moves_judge, name
+    used = system.to_use()
+    assert used.discriminator is None and "heads" not in " ".join(used.state_dict())
+    assert all(torch.equal(v, used.net.state_dict()[k]) for k, v in system.net.state_dict().items())
     held_out = losses_by_noise(plain, make_batch())
     assert held_out == {"val_loss": plain.loss(make_batch(), step_generator(0, 0))["loss"].item()}
     with pytest.raises(ValueError, match="no decoder"):
@@ -155,6 +155,55 @@ def test_learns_what_renders_lack(adversarial: float) -> None:
     for _ in range(40):
         trainer.step(batch)
     assert pixel() < 0.6 * before
+
+
+def test_discriminator_learns_to_tell_sharp_pictures_from_blurred_ones() -> None:
+    torch.manual_seed(0)
+    network = perceptual.load()
+    sharp = (torch.rand(8, 3, 64, 64) > 0.5).float()
+    blurred = functional.avg_pool2d(sharp, 3, stride=1, padding=1)
+    real, fake = network.features(sharp), network.features(blurred)
+    judge = FeatureDiscriminator([each.shape[1] for each in real])
+    optimiser = torch.optim.Adam(judge.parameters(), 2e-3)
+
+    def apart() -> Tensor:
+        pairs = zip(judge(real), judge(fake), strict=True)
+        return torch.stack([(a - b).mean() for a, b in pairs]).mean()
+
+    before = apart().item()
+    for _ in range(15):
+        optimiser.zero_grad()
+        (-apart()).backward()
+        optimiser.step()
+    assert abs(before) < 0.5 and apart() > 1
+
+
+def test_pictures_of_other_sizes_are_refined_at_that_of_the_views() -> None:
+    settings = dataclasses.replace(SMALL, view_size=32)
+    torch.manual_seed(0)
+    system = RefinerSystem(settings, decoder())
+    torch.nn.init.normal_(system.net.head.weight, std=0.01)
+    planes, made = make_batch()["planes"][0], decoder()
+
+    def seen(height: int, width: int) -> Tensor:
+        return render_refined(
+            planes, made, system, cameras.orbit(20.0, 5.0),
+            cameras.intrinsics_from_fov(width, height), height, width, samples=8,
+        )[0]  # fmt: skip
+
+    own = seen(32, 32)
+    for size in (64, 33):  # 33: no multiple of the factor
+        resized = functional.interpolate(
+            own.movedim(-1, 0)[None], (size, size), mode="bicubic", antialias=True
+        )
+        assert torch.allclose(seen(size, size), resized[0].movedim(0, -1).clamp(0, 1), atol=1e-2)
+    assert seen(64, 96).shape == (64, 96, 3)
+    with pytest.raises(ValueError, match="views are 32 px"):
+        RefinerSystem(dataclasses.replace(SMALL, view_size=48), decoder()).loss(
+            make_batch(), generator()
+        )
+    with pytest.raises(ValueError, match="view_size is 31"):
+        dataclasses.replace(SMALL, view_size=31)
 
 
 def head_views(count: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
