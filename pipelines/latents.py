@@ -25,7 +25,7 @@ from tqdm import tqdm
 from infra.manifest import Dataset as Shards
 from infra.plan import SPLITS
 from infra.storage import NotFoundError, Store
-from pipelines import data, models
+from pipelines import attributes, data, models, traits
 from pipelines.phrases import phrases
 from pipelines.settings import SampleStage
 from rodin import record
@@ -147,6 +147,12 @@ def _digest_of(store: Store) -> str:
     return str(json.loads(head[8 : 8 + size]).get("__metadata__", {}).get("digest", ""))
 
 
+def _labels(row: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a row of the manifest."""
+    found = (name for name in row if name.startswith("attr_"))
+    return {name.removeprefix("attr_"): row[name] for name in found}
+
+
 class LatentSource:
     """Latents of new avatars, as `sample.latent` says."""
 
@@ -180,6 +186,7 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
         rows = read_table(planes.store, table)
         chosen = [i for i, of in enumerate(rows["split"]) if of == split]
         self.people = len(chosen)
+        self.keys = [str(rows["key"][i]) for i in chosen]
         columns = ("latent", "mirrored") if mirror else ("latent",)
         found = [rows[column][i] for column in columns for i in chosen]
         width = len(rows["latent"][0]) if rows["latent"] else 0
@@ -194,6 +201,12 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         found = {"latent": self.latents[index]}
         return found if self.texts is None else found | {"text": self.texts[index].float()}
+
+    def traits(self) -> dict[str, dict[str, Any]]:
+        """What training people's labels say of their latents, see `traits.measure`; {} without."""
+        rows = {str(row["key"]): row for row in self.shards.rows("train")}
+        known = [attributes.classes(_labels(rows[key])) for key in self.keys]
+        return traits.measure(self.latents[: self.people], known) if all(known) else {}
 
     def measure_texts(self) -> TextStatistics | None:
         """Of the first _MEASURED people, not mirrored; None without texts."""

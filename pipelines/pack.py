@@ -7,6 +7,7 @@ Output   --out FOLDER: bundle.json and safetensors files, in half precision unle
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,8 @@ def bundle_of(run: Store, device: str = "cpu") -> Bundle:
     }
     if meta := models.read_meta(run.child("models/prior")):
         facts["text_encoder"] = meta["identity"]["settings"]["text"]
+        if (store := run.child("models/prior")).exists("traits.json"):
+            facts["traits"] = json.loads(store.read("traits.json"))
     return Bundle(decoder=decoder, latents=latents, facts=facts, **parts)
 
 

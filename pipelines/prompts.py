@@ -44,6 +44,54 @@ TEXTS: dict[str, dict[str, str]] = {
         "other": "a person looking surprised with an open mouth",
     },
 }
+# group -> class -> more of what people call it, beside its text above
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "sex": {"man": ("a man", "male", "more masculine"), "woman": ("a woman", "female", "feminine")},
+    "age": {
+        "young": ("young", "younger", "make them younger"),
+        "middle-aged": ("middle-aged", "in their forties"),
+        "old": ("old", "older", "elderly", "make them older"),
+    },
+    "skin": {
+        "light": ("with fair skin", "pale", "with light skin"),
+        "medium": ("with tan skin", "with olive skin"),
+        "dark": ("with dark skin", "with brown skin", "black"),
+    },
+    "hair length": {
+        "bald": ("bald", "with no hair", "with a bald head", "with a shaved head"),
+        "short": ("with short hair", "with a buzz cut", "with a crew cut"),
+        "long": ("with long hair", "long-haired", "with shoulder-length hair"),
+    },
+    "hair colour": {
+        "dark": ("with black hair", "with dark hair", "with brown hair"),
+        "blond": ("with blond hair", "blonde", "fair-haired"),
+        "grey": ("with grey hair", "with white hair", "grey-haired"),
+        "red": ("with red hair", "red-haired", "ginger", "with copper hair"),
+        "dyed": ("with blue hair", "with pink hair", "with purple hair", "with dyed hair"),
+    },
+    "beard": {
+        "no": ("without a beard", "clean-shaven", "with no facial hair", "shave off the beard"),
+        "yes": ("with a full beard", "with a beard", "bearded", "with a moustache"),
+    },
+    "glasses": {
+        "no": ("without glasses", "not wearing glasses", "take off the glasses"),
+        "yes": ("wearing glasses", "with glasses", "with sunglasses", "wearing sunglasses"),
+    },
+    "hat": {
+        "no": ("without a hat", "bareheaded", "take off the hat"),
+        "yes": ("wearing a hat", "with a hat", "wearing a cap", "in a beanie"),
+    },
+    "garment": {
+        "collar": ("in a shirt", "wearing a button-up shirt", "in a polo shirt"),
+        "jacket or hoodie": ("in a hoodie", "in a jacket", "wearing a suit"),
+        "top": ("in a T-shirt", "wearing a sweater", "in a tank top"),
+    },
+    "expression": {
+        "neutral": ("with a neutral face", "not smiling", "with a calm look"),
+        "smiling": ("with a wide open smile", "smiling", "with a smile", "laughing", "happy"),
+        "other": ("angry", "surprised", "with an open mouth", "sad"),
+    },
+}
 # label of an edit -> group, class that it leads to, text
 EDITS: dict[str, tuple[str, str, str]] = {
     "Age": ("age", "old", "an old person with wrinkles"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 import tempfile
@@ -133,7 +134,7 @@ def run(job: Job, trainer: Any, store: Store, samples: Any, rank: int, ranks: in
 
 
 def finish(store: Store, system: Any, samples: Any, meta: dict[str, Any]) -> None:
-    """The weights, and for the base the latents of the training portraits; then the seal."""
+    """The weights, the base's latents of the training portraits, the prior's traits; the seal."""
     import torch
     from safetensors.torch import save
 
@@ -147,6 +148,8 @@ def finish(store: Store, system: Any, samples: Any, meta: dict[str, Any]) -> Non
                 for i in range(len(samples))
             ]
         more["latents_safetensors"] = save({"latents": torch.stack(found)})
+    if meta["stage"] == "prior":
+        more["traits_json"] = json.dumps(samples.traits()).encode()
     models.save_model(store, system.state_dict(), meta, **more)
 
 

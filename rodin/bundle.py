@@ -172,7 +172,7 @@ def _check_file(folder: Path, name: str, part: Any) -> None:
         raise BundleError(f"{path} is damaged (its sha256 differs); copy the bundle again")
 
 
-def read_settings(place: str, kind: type, values: Any) -> Any:
+def read_settings(place: str, kind: Any, values: Any) -> Any:
     """A settings dataclass out of plain JSON; its own checks apply. BundleError names `place`."""
     from pydantic import TypeAdapter, ValidationError
 

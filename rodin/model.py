@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rodin.avatar import Avatar, AvatarError
 from rodin.bundle import Bundle, BundleError, read_settings
@@ -35,6 +36,7 @@ MAX_AVATARS = 64  # of one call
 MAX_STEPS = 1000  # of a diffusion
 BUILTIN = Path(__file__).parent / "weights"  # a bundle that comes with the package
 _BASE = {"method": "dpm2m", "steps": 10}  # of a bundle that does not say
+SAME = 0.7  # cosine of two texts' embeddings from which they mean the same
 SPREAD = 0.8  # deviations of the portraits' Gaussian that latents are drawn with, without a prior
 
 
@@ -228,15 +230,59 @@ class Model:
         return encode_portraits(self.bundle.base, over_white(image[None]))[0].cpu()
 
     def direction(self, text: str, *, guidance: float = 2.0, count: int = 16) -> Tensor:
-        """Step (D,) in the latent that `text` asks for: mean over noises of with minus without.
+        """Step (D,) in the latent that `text` asks for.
 
-        Raises TextError where the model takes no text.
+        What people are labelled with has a step of its own, which leaves the rest alone; the one
+        whose words are nearest is taken, from a cosine of SAME on. Of other texts the step is the
+        mean over noises of avatars with less avatars without. Raises TextError where the model
+        takes no text.
         """
         said = self.texts([text])[0]
         prior = self.bundle.prior
         assert prior is not None  # `texts` has refused
+        if (found := self.trait(text)) is not None:
+            return torch.tensor(self._traits[0][found])
         seeds, how = range(count), replace(PRIOR_SAMPLER, guidance=guidance)
         return (prior.draw(seeds, said, how) - prior.draw(seeds, None, PRIOR_SAMPLER)).mean(0)
+
+    def trait(self, text: str) -> str | None:
+        """The label that a text means, as "glasses: yes"; None where it means none that is known.
+
+        Raises TextError where the model takes no text.
+        """
+        said = functional.normalize(self.texts([text])[0], dim=-1)
+        _, names, words = self._traits
+        if not names:
+            return None
+        near = words @ said
+        best = int(near.argmax())
+        return names[best] if near[best] >= SAME else None
+
+    @cached_property
+    def _traits(self) -> tuple[dict[str, list[float]], list[str], Tensor]:
+        """Steps by name; of each text that names one the name and the unit embedding (M, E)."""
+        facts = read_settings(
+            "bundle.json: traits", dict[str, Trait], self.bundle.facts.get("traits", {})
+        )
+        wide = self.bundle.latents.shape[1]
+        for name, trait in facts.items():
+            if len(trait.step) != wide:
+                raise BundleError(
+                    f"bundle.json: traits: {name[:40]!r} has {len(trait.step)} numbers, latents"
+                    f" have {wide}; pack the run again"
+                )
+        pairs = [(name, text) for name, trait in facts.items() for text in trait.texts]
+        words = self.texts([text for _, text in pairs]) if pairs else torch.zeros(0, 1)
+        steps = {name: trait.step for name, trait in facts.items()}
+        return steps, [name for name, _ in pairs], functional.normalize(words, dim=-1)
+
+
+@dataclass(frozen=True)
+class Trait:
+    """Something that people are labelled with."""
+
+    texts: list[str]  # what it is called
+    step: list[float]  # (D,) in the latent, from people without it
 
 
 def load(source: Path | str = BUILTIN, *, device: str = "cpu", text_encoder: str = "") -> Model:
