@@ -1,7 +1,7 @@
 """What latents say of what people are labelled with: the steps that edits take.
 
-A sentence alone moves what goes with it as well: people with beards are men, and older. Here latents
-are explained by all labels at once, so that each label's part is its own.
+A sentence alone moves what goes with it as well: people with beards are men, and older. Here
+latents are explained by all labels at once, so that each label's part is its own.
 
 Legend: N people, D latent.
 """
