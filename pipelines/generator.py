@@ -55,13 +55,6 @@ class Generator(PythonModel):
             raise MlflowException.invalid_parameter_value(
                 f"{len(model_input)} avatars in one request; send 1 to {MAX_AVATARS}"
             )
-        factor = 1 if self.worker.refiner is None else self.worker.refiner.settings.net.factor
-        for avatar in model_input:
-            if avatar.size % factor:
-                raise MlflowException.invalid_parameter_value(
-                    f"size {avatar.size}: the refiner enlarges renders {factor} times; use a"
-                    f" multiple of {factor}"
-                )
         with self.lock:
             return [self.draw(avatar) for avatar in model_input]
 

@@ -264,13 +264,6 @@ def launch(options: Options, settings: RunSettings) -> None:
             f"{context.out} has no trained {missing[0]}; run python -m pipelines.train --stage"
             f" {missing[0]} --out {context.out}"
         )
-    if "refiner" in metas:
-        factor = metas["refiner"]["identity"]["settings"]["model"]["net"]["factor"]
-        if stage.size % factor:
-            raise ValueError(
-                f"sample.size={stage.size}: the refiner of this run makes images {factor} times as"
-                f" large as the render; use a multiple of {factor}"
-            )
     planes = open_dataset(context.child("triplanes")) if stage.portraits else None
     keys = names(stage, planes)
     wanted = identity(context, metas)

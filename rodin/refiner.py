@@ -181,19 +181,12 @@ def render_refined(
 ) -> tuple[Tensor, Tensor]:
     """Refined image of planes (3, C, R, R) by one camera: rgb (H, W, 3) over white, alpha (H, W).
 
-    `intrinsics` (3, 3) are those of the image. It is refined at the height of `view_size`, where
-    the refiner has one, and resized; the volume is rendered at 1 / f of that. ValueError when f
-    does not divide the size that is refined.
+    `intrinsics` (3, 3) are those of the image. The volume is rendered at 1 / f of its size, or of
+    `view_size` where the refiner has one; what it makes of that is resized where it must be.
     """
-    factor, side = refiner.settings.net.factor, refiner.settings.view_size
-    h, w = height / factor, width / factor
-    if side:
-        h, w = side // factor, max(1, round(side * width / height / factor))
-    if h % 1 or w % 1:
-        raise ValueError(
-            f"refined images are {height} x {width}; make both multiples of the factor {factor}"
-        )
-    h, w = int(h), int(w)
+    factor = refiner.settings.net.factor
+    h = max(1, round((refiner.settings.view_size or height) / factor))
+    w = max(1, round(h * width / height))
     small = intrinsics.to(planes).clone()
     small[0] *= w / width
     small[1] *= h / height

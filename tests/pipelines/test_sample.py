@@ -81,13 +81,6 @@ def test_models_decide_the_folder(run: Path) -> None:
     assert sample.identity(context, metas) != whole
 
 
-def test_a_size_that_the_refiner_cannot_make_is_refused(run: Path) -> None:
-    settings = dataclasses.replace(TINY, sample=dataclasses.replace(TINY.sample, size=49))
-    options = Options(preset="tiny", out=str(run), tracking="none", dry_run=True)
-    with pytest.raises(ValueError, match=r"sample.size=49.*multiple of 2"):
-        sample.launch(options, settings)
-
-
 def test_a_preset_says_what_is_trained() -> None:
     assert train.chain(TINY) == ("base", "upsampler", "refiner", "prior")
     off = dataclasses.replace(TINY, refiner=RefinerStage())

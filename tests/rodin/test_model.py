@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,7 +246,70 @@ def test_views_are_those_of_the_camera(model: Model) -> None:
 
     assert off(360) < 1
     assert off(90) > 5
-    assert avatar.render(size=32, refine=True).size == (32, 32)
+
+
+def test_pictures_and_films_are_refined_where_the_model_can(bundle: Bundle, tmp_path: Path) -> None:
+    from PIL import Image
+
+    assert bundle.refiner is not None
+    sharp = copy.deepcopy(bundle.refiner)
+    torch.nn.init.normal_(
+        sharp.net.head.weight, std=0.05, generator=torch.Generator().manual_seed(0)
+    )
+    avatar = Model(dataclasses.replace(bundle, refiner=sharp)).generate(seed=2, steps=1)
+    alone = Model(dataclasses.replace(bundle, refiner=None)).generate(seed=2, steps=1)
+    assert torch.equal(avatar.planes, alone.planes)
+
+    def pixels(picture: Any) -> np.ndarray:
+        return np.array(picture, np.float32)
+
+    def off(one: Any, other: Any) -> float:
+        return float(np.abs(pixels(one) - pixels(other)).mean())
+
+    refined, plain = avatar.render(size=32), alone.render(size=32)
+    assert off(refined, plain) > 2
+    assert off(avatar.render(size=32, refine=True), refined) == 0
+    assert off(avatar.render(size=32, refine=False), plain) == 0
+    with pytest.raises(AvatarError, match="has no refiner"):
+        alone.render(size=32, refine=True)
+    for name in ("x.png", "x.webp"):
+        pair = [Image.open(one.save(tmp_path / str(i) / name, size=32)).convert("RGB")
+                for i, one in enumerate((avatar, alone))]  # fmt: skip
+        assert off(*pair) > 1, name
+    dark = pixels(avatar.render(size=32, background=0.0))
+    assert dark.mean() < pixels(refined).mean() - 20
+
+
+def test_a_known_label_is_one_step_and_other_texts_are_drawn(bundle: Bundle) -> None:
+    steps = {name: [float(i)] * LATENT for i, name in enumerate(("glasses: yes", "glasses: no"), 1)}
+    words = {
+        "glasses: yes": ["wearing glasses", "with sunglasses"],
+        "glasses: no": ["without glasses"],
+    }
+    traits = {name: {"texts": words[name], "step": steps[name]} for name in steps}
+    model = Model(dataclasses.replace(bundle, facts={**bundle.facts, "traits": traits}))
+    for text, name in (
+        ("wearing sunglasses", "glasses: yes"), ("with no glasses", "glasses: no"),
+        ("a purple mohawk", None),
+    ):  # fmt: skip
+        assert model.trait(text) == name
+        if name:
+            assert model.direction(text).tolist() == steps[name]
+    avatar = model.generate(seed=1, steps=1)
+    assert avatar.latent is not None
+    edited = avatar.edit("wearing glasses", 0.5)
+    assert edited.latent is not None and torch.allclose(edited.latent, avatar.latent + 0.5)
+    drawn = Model(bundle)
+    assert drawn.trait("wearing glasses") is None, "this bundle knows no labels"
+    for text in ("a purple mohawk", "wearing glasses"):
+        other = drawn.direction(text)
+        assert other.std() > 0 and (
+            text != "a purple mohawk" or torch.equal(other, model.direction(text))
+        )
+    traits["glasses: no"]["step"] = [1.0]
+    with pytest.raises(BundleError, match=f"'glasses: no' has 1 numbers, latents have {LATENT}"):
+        model = Model(dataclasses.replace(bundle, facts={**bundle.facts, "traits": traits}))
+        model.direction("wearing glasses")
 
 
 @pytest.mark.parametrize(
