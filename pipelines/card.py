@@ -60,9 +60,9 @@ class Card:
                 raise ValueError(f"--{name} is {getattr(self, name)}; use 1 to 1,000")
 
 
-def portrait(avatar: Avatar) -> Tensor:
+def portrait(avatar: Avatar, *, refine: bool | None = None) -> Tensor:
     """The avatar from the front (S, S, 3) in [0, 1]."""
-    image = avatar.render(size=SIDE, samples=SAMPLES)
+    image = avatar.render(size=SIDE, samples=SAMPLES, refine=refine)
     return torch.from_numpy(np.array(image)).float() / 255
 
 
@@ -181,16 +181,17 @@ def work(args: Card) -> None:
         avatars = made(model, range(args.avatars))
         views = [portrait(avatar) for avatar in avatars]
         sheet = [[v.numpy() for v in views[i : i + ACROSS]] for i in range(0, len(views), ACROSS)]
-        save(pictures.grid(sheet, tile=96), folder / "model_card.jpg")
+        save(pictures.grid(sheet, tile=SIDE), folder / "model_card.jpg")
+        # beside renders of fits, which no refiner has sharpened either
         novelty, index = judge.novelty(torch.stack([a.planes for a in avatars]), [
-            view[None] for view in views
+            portrait(avatar, refine=False)[None] for avatar in avatars
         ])  # fmt: skip
         pairs = [
             [views[i].numpy() for i in range(NEAREST)],
             [judge.train[index[i]].real[0].numpy() for i in range(NEAREST)],
         ]
         labels = ["avatars from seeds", "the training person who looks nearest to each"]
-        save(pictures.grid(pairs, labels, tile=96), folder / "model_card_nearest.jpg")
+        save(pictures.grid(pairs, labels, tile=SIDE), folder / "model_card_nearest.jpg")
         free = reader.read(torch.stack(views))
         said = texts(model, reader, free, args.each) if model.bundle.prior else []
         changed = edits(model, reader, avatars[: args.edited]) if model.bundle.prior else []

@@ -26,10 +26,11 @@ class Level:
 
     height: int  # px; the width follows the window
     samples: int  # along a ray, at most: planes of few texels need fewer
+    refined: bool = True  # by the model's refiner, where it has one
 
 
 # Drawn while the camera moves, then two at rest. The last is about what a tri-plane resolves.
-LEVELS = (Level(128, 48), Level(256, 192), Level(512, 192))
+LEVELS = (Level(128, 48, refined=False), Level(256, 192), Level(512, 192))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +62,9 @@ def draw(
     height = level.height
     width = round(height * min(max(view.aspect, 1 / MAX_ASPECT), MAX_ASPECT))
     lens = cameras.intrinsics_from_fov(width, height, view.fov)
+    refiner = avatar.refiner if level.refined else None
     parts = []
-    # what is refined is one picture, and a small one
-    strip_rows = _STRIP if avatar.refiner is None else height
+    strip_rows = _STRIP if refiner is None else height  # what is refined is one picture
     for top in range(0, height, strip_rows):
         if stop():
             return None
@@ -73,7 +74,7 @@ def draw(
         part = export.view(
             avatar.planes, avatar.decoder, view.camera_to_world, strip, rows, width,
             samples=avatar.samples(level.samples), occupancy=avatar.occupancy,
-            refiner=avatar.refiner,
+            refiner=refiner,
         )  # fmt: skip
         parts.append(part)
     return (torch.cat(parts) * 255).round().byte().numpy()

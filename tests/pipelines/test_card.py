@@ -35,8 +35,8 @@ def test_a_card_has_its_tables_and_pictures(
     (edit,) = [line for line in lines if line.startswith("| with a full beard | ")]
     assert edit.count("%") == 3
     sheet = Image.open(out / "model_card.jpg")
-    assert sheet.size == (960, 192)
-    assert Image.open(out / "model_card_nearest.jpg").size == (960, 224)
+    assert sheet.size == (10 * card.SIDE, 2 * card.SIDE)
+    assert Image.open(out / "model_card_nearest.jpg").size == (10 * card.SIDE, 2 * card.SIDE + 32)
     assert (out / "model_card_texts.jpg").exists()
 
 
