@@ -72,7 +72,7 @@ def test_a_square_picture_is_the_librarys(avatar: Avatar) -> None:
 
 def test_a_wide_window_sees_more_to_the_sides(avatar: Avatar) -> None:
     square, wide, tall, endless = (
-        draw(avatar, View(cameras.orbit(0.0, 0.0), aspect), Level(32, 8))
+        draw(avatar, View(cameras.orbit(0.0, 0.0), aspect), Level(32, 8, refined=False))
         for aspect in (1.0, 2.0, 0.5, 1e9)
     )
     assert square is not None and wide is not None and tall is not None and endless is not None
@@ -80,6 +80,14 @@ def test_a_wide_window_sees_more_to_the_sides(avatar: Avatar) -> None:
     assert np.abs(wide[:, 16:48].astype(int) - square).max() <= 1
     assert np.abs(square[:, 8:24].astype(int) - tall).max() <= 1
     assert endless.shape[1] <= 32 * 3
+
+
+def test_pictures_at_rest_are_refined_and_moving_ones_are_not(avatar: Avatar) -> None:
+    assert [level.refined for level in LEVELS] == [False, True, True]
+    for level in (Level(64, 8), Level(64, 8, refined=False)):
+        seen = draw(avatar, View(cameras.orbit(25.0, 10.0)), level)
+        slow = np.asarray(avatar.render(25.0, 10.0, 64, samples=8, refine=level.refined))
+        assert seen is not None and np.abs(seen.astype(int) - slow).max() <= 1
 
 
 def test_a_stopped_picture_is_none(avatar: Avatar) -> None:
