@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from pipelines import view, view_wishes, view_work
+from pipelines import view, view_frames, view_wishes, view_work
 from pipelines.generate import open_model
 from pipelines.view_frames import Level, View, camera_of, draw
 from pipelines.view_people import people_of
@@ -83,7 +83,7 @@ def test_a_wide_window_sees_more_to_the_sides(avatar: Avatar) -> None:
 
 
 def test_pictures_at_rest_are_refined_and_moving_ones_are_not(avatar: Avatar) -> None:
-    assert [level.refined for level in LEVELS] == [False, True, True]
+    assert [level.refined for level in view_frames.LEVELS] == [False, True, True]
     for level in (Level(64, 8), Level(64, 8, refined=False)):
         seen = draw(avatar, View(cameras.orbit(25.0, 10.0)), level)
         slow = np.asarray(avatar.render(25.0, 10.0, 64, samples=8, refine=level.refined))
