@@ -12,6 +12,7 @@ Legend: D latent.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,6 +37,8 @@ MAX_AVATARS = 64  # of one call
 MAX_STEPS = 1000  # of a diffusion
 BUILTIN = Path(__file__).parent / "weights"  # a bundle that comes with the package
 _BASE = {"method": "dpm2m", "steps": 10}  # of a bundle that does not say
+_PARTS = re.compile(r"[,;.]|\b(?:and|with|in|wearing)\b")  # what a description's parts lie between
+NAMED = 1.0  # of a label's step, where a description names one; of several, together
 SAME = 0.7  # cosine of two texts' embeddings from which they mean the same
 SPREAD = 0.8  # deviations of the portraits' Gaussian that latents are drawn with, without a prior
 
@@ -213,7 +216,11 @@ class Model:
     def draw_latents(
         self, seeds: Sequence[int], text: str | None = None, *, guidance: float = 2.0
     ) -> Tensor:
-        """Latents (len(seeds), D): by the prior, or of the training portraits' Gaussian."""
+        """Latents (len(seeds), D): by the prior, or of the training portraits' Gaussian.
+
+        What the text names of the labels that the model knows is added, a step each: the prior
+        alone hears little of them (docs/benchmarks.md). Nothing is, at a guidance of 0.
+        """
         prior = self.bundle.prior
         if prior is None and text is None:
             return torch.stack(
@@ -222,7 +229,12 @@ class Model:
         said = None if text is None else self.texts([text])[0]
         assert prior is not None  # `texts` has refused
         how = replace(PRIOR_SAMPLER, guidance=1.0 if text is None else guidance)
-        return torch.cat([prior.draw([seed], said, how) for seed in seeds])
+        drawn = torch.cat([prior.draw([seed], said, how) for seed in seeds])
+        if text is not None and guidance:
+            named = self.traits(text)
+            for step in map(self.step, named):
+                drawn = drawn + NAMED * len(named) ** -0.5 * step
+        return drawn
 
     def latent_of(self, portrait: Any) -> Tensor:
         """Latent (D,) of a portrait: path, PIL image or array; see `rodin.portrait`."""
@@ -240,23 +252,30 @@ class Model:
         said = self.texts([text])[0]
         prior = self.bundle.prior
         assert prior is not None  # `texts` has refused
-        if (found := self.trait(text)) is not None:
-            return torch.tensor(self._traits[0][found])
+        if found := self._nearest([text]):
+            return self.step(found[0])
         seeds, how = range(count), replace(PRIOR_SAMPLER, guidance=guidance)
         return (prior.draw(seeds, said, how) - prior.draw(seeds, None, PRIOR_SAMPLER)).mean(0)
 
-    def trait(self, text: str) -> str | None:
-        """The label that a text means, as "glasses: yes"; None where it means none that is known.
+    def step(self, trait: str) -> Tensor:
+        """The step (D,) of a label, such as "glasses: yes", from people without it."""
+        return torch.tensor(self._traits[0][trait])
+
+    def traits(self, text: str) -> list[str]:
+        """The known labels that a description names, whole or in its parts, as "glasses: yes".
 
         Raises TextError where the model takes no text.
         """
-        said = functional.normalize(self.texts([text])[0], dim=-1)
+        return self._nearest([text, *filter(None, map(str.strip, _PARTS.split(text)))])
+
+    def _nearest(self, texts: Sequence[str]) -> list[str]:
+        """The label whose words are nearest to each text, from a cosine of SAME on, each once."""
         _, names, words = self._traits
         if not names:
-            return None
-        near = words @ said
-        best = int(near.argmax())
-        return names[best] if near[best] >= SAME else None
+            return []
+        near = functional.normalize(self.texts(list(texts)), dim=-1) @ words.T
+        best = [(float(cosines.max()), names[int(cosines.argmax())]) for cosines in near]
+        return list(dict.fromkeys(name for cosine, name in best if cosine >= SAME))
 
     @cached_property
     def _traits(self) -> tuple[dict[str, list[float]], list[str], Tensor]:

@@ -290,9 +290,9 @@ def test_a_known_label_is_one_step_and_other_texts_are_drawn(bundle: Bundle) -> 
     model = Model(dataclasses.replace(bundle, facts={**bundle.facts, "traits": traits}))
     for text, name in (
         ("wearing sunglasses", "glasses: yes"), ("with no glasses", "glasses: no"),
-        ("a purple mohawk", None),
+        ("a purple mohawk", ""),
     ):  # fmt: skip
-        assert model.trait(text) == name
+        assert model.traits(text) == [name] * bool(name)
         if name:
             assert model.direction(text).tolist() == steps[name]
     avatar = model.generate(seed=1, steps=1)
@@ -300,7 +300,12 @@ def test_a_known_label_is_one_step_and_other_texts_are_drawn(bundle: Bundle) -> 
     edited = avatar.edit("wearing glasses", 0.5)
     assert edited.latent is not None and torch.allclose(edited.latent, avatar.latent + 0.5)
     drawn = Model(bundle)
-    assert drawn.trait("wearing glasses") is None, "this bundle knows no labels"
+    assert drawn.traits("wearing glasses") == [], "this bundle knows no labels"
+    sentence = "old man with a long nose, wearing sunglasses"
+    assert model.traits(sentence) == ["glasses: yes"]
+    moved = model.draw_latents([3, 4], sentence) - drawn.draw_latents([3, 4], sentence)
+    torch.testing.assert_close(moved, torch.ones(2, LATENT))
+    assert torch.equal(*(one.draw_latents([3], sentence, guidance=0.0) for one in (model, drawn)))
     for text in ("a purple mohawk", "wearing glasses"):
         other = drawn.direction(text)
         assert other.std() > 0 and (
