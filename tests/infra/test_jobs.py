@@ -195,11 +195,18 @@ def test_a_chain_has_what_the_settings_say() -> None:
     assert specs["train-refiner"].words[-1] == "--refiner.in-chain"
 
 
-def test_an_upsampler_that_starts_from_the_base_waits_for_it() -> None:
+def test_what_learns_from_a_models_work_waits_for_it() -> None:
     for share, waits in (("0", ["fit"]), ("0.5", ["fit", "train-base"])):
         words = ["chain", "--preset", "demo", "--out", "s3://b/x"]
         args = submit.parser().parse_args([*words, f"upsampler.model.from-base={share}"])
         assert submit.order_of(args, submit.specs_of(args))["train-upsampler"] == waits
+    for given, waits in (
+        ((), ["fit"]),
+        (("--refiner.generated",), ["train-base", "train-upsampler"]),
+    ):
+        words = ["chain", "--preset", "tiny", "--out", "s3://b/x", *given]
+        args = submit.parser().parse_args(words)
+        assert submit.order_of(args, submit.specs_of(args))["train-refiner"][-len(waits) :] == waits
     args = submit.parser().parse_args(["train", "--out", "s3://b/x", "--stage", "upsampler"])
     assert submit.order_of(args, submit.specs_of(args)) == {"train-upsampler": []}
 
