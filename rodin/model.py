@@ -269,13 +269,18 @@ class Model:
         return self._nearest([text, *filter(None, map(str.strip, _PARTS.split(text)))])
 
     def _nearest(self, texts: Sequence[str]) -> list[str]:
-        """The label whose words are nearest to each text, from a cosine of SAME on, each once."""
+        """The label whose words are nearest to each text, from a cosine of SAME on; the nearest of
+        each kind of label ("glasses") alone, nearest first."""
         _, names, words = self._traits
         if not names:
             return []
         near = functional.normalize(self.texts(list(texts)), dim=-1) @ words.T
         best = [(float(cosines.max()), names[int(cosines.argmax())]) for cosines in near]
-        return list(dict.fromkeys(name for cosine, name in best if cosine >= SAME))
+        found: dict[str, str] = {}
+        for cosine, name in sorted(best, reverse=True):
+            if cosine >= SAME:
+                found.setdefault(name.partition(":")[0], name)
+        return list(found.values())
 
     @cached_property
     def _traits(self) -> tuple[dict[str, list[float]], list[str], Tensor]:

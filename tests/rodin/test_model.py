@@ -301,6 +301,8 @@ def test_a_known_label_is_one_step_and_other_texts_are_drawn(bundle: Bundle) -> 
     assert edited.latent is not None and torch.allclose(edited.latent, avatar.latent + 0.5)
     drawn = Model(bundle)
     assert drawn.traits("wearing glasses") == [], "this bundle knows no labels"
+    both = "wearing glasses, without spectacles"
+    assert len(model.traits(both)) == 1, "nobody has glasses and none"
     sentence = "old man with a long nose, wearing sunglasses"
     assert model.traits(sentence) == ["glasses: yes"]
     moved = model.draw_latents([3, 4], sentence) - drawn.draw_latents([3, 4], sentence)
