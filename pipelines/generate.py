@@ -60,8 +60,9 @@ class Generate:
     voxels: int = 192
     # what to write of each avatar; png: six views from all around
     files: tuple[File, ...] = ("glb", "webp", "npz")
-    # leave out the model's refiner: renders of the volume alone, softer, the same from all sides
-    no_refiner: bool = False
+    # pictures and films through the model's refiner, where it has one; without: renders of the
+    # volume alone, softer, the same from all sides
+    refiner: bool = True
     # MLflow server or sqlite:///FILE of a registered model; default: MLFLOW_TRACKING_URI
     tracking: str = ""
 
@@ -103,7 +104,7 @@ def work(args: Generate) -> None:
     began = time.perf_counter()
     with open_model(args.model, args.tracking) as model:
         loaded = time.perf_counter()
-        if args.no_refiner:
+        if not args.refiner:
             model.bundle = replace(model.bundle, refiner=None)
         avatars = model.generate_many(
             range(args.seed, args.seed + args.count),

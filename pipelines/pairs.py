@@ -18,8 +18,6 @@ from rodin.diffusion.base import BaseSystem
 from rodin.diffusion.upsampler import UpsamplerSystem
 from rodin.generate import GenerateSettings, encode_portraits, generate
 
-VIEWS = ("views", "camera_to_world", "intrinsics")
-
 
 class Pairs(Dataset[dict[str, torch.Tensor]]):
     """As `data.TriplaneSamples`; planes and views stay in memory once they are made."""
@@ -39,7 +37,7 @@ class Pairs(Dataset[dict[str, torch.Tensor]]):
         With `models` planes are what base and upsampler make of the person's portrait, as
         `sampling` says: what the refiner will meet. The noise is the person's own.
         """
-        self.shards, self.split, self.mirror = shards, split, mirror
+        self.shards, self.mirror = shards, mirror
         self.views, self.models, self.sampling = views, models, sampling
         self.rows = {}
         if views is not None:
@@ -67,7 +65,7 @@ class Pairs(Dataset[dict[str, torch.Tensor]]):
         if self.views is not None:
             some = self.seen(place)
             found["views"] = data.image(some.rgba)
-            for name in VIEWS[1:]:
+            for name in ("camera_to_world", "intrinsics"):
                 found[name] = data.floats(getattr(some, name))
         if turned:
             found = data.mirrored(found)

@@ -301,6 +301,12 @@ def test_a_known_label_is_one_step_and_other_texts_are_drawn(bundle: Bundle) -> 
     assert edited.latent is not None and torch.allclose(edited.latent, avatar.latent + 0.5)
     drawn = Model(bundle)
     assert drawn.traits("wearing glasses") == [], "this bundle knows no labels"
+    more = {**traits, "hat: yes": {"texts": ["wearing a hat"], "step": [3.0] * LATENT}}
+    two = Model(dataclasses.replace(bundle, facts={**bundle.facts, "traits": more}))
+    pair = "person wearing a hat and wearing glasses"
+    assert set(two.traits(pair)) == {"hat: yes", "glasses: yes"}
+    moved = two.draw_latents([3], pair) - drawn.draw_latents([3], pair)
+    torch.testing.assert_close(moved, torch.full((1, LATENT), (1 + 3) * 0.5**0.5))
     both = "wearing glasses, without spectacles"
     assert len(model.traits(both)) == 1, "nobody has glasses and none"
     sentence = "old man with a long nose, wearing sunglasses"
