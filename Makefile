@@ -25,7 +25,7 @@ demo: setup ## seeds -> avatars -> tri-planes -> models -> new avatars -> runs/d
 
 test: setup ## all tests, with the tiny chain through Blender, Ray and MLflow
 	@bash scripts/optional.sh chromium chromium chromium-browser google-chrome for tests of pages
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: setup ## half an hour of faults over short chains: kills, lost nodes, full disks; prints a table
 	@bash scripts/optional.sh faketime /usr/lib/x86_64-linux-gnu/faketime for faults of clocks

@@ -1,9 +1,11 @@
 """People as the prior sees them: a latent of their portrait, and what their captions say.
 
-The latents stand beside the shards in `triplanes/latents/ENCODER.parquet`, named after the digest
-of the encoder that made them: columns key, split, latent (D,), mirrored (D,) of the mirrored
-portrait, and captions. What the captions mean to a text encoder stands with the prior, in
+The latents stand beside the shards of tri-planes or views in `latents/ENCODER.parquet`, named after
+the digest of the encoder that made them: columns key, split, latent (D,), mirrored (D,) of the
+mirrored portrait, and captions. What the captions mean to a text encoder stands with the prior, in
 `models/prior/texts.safetensors`.
+
+People need no tri-planes for that: those of a data set of views are as good, and cost far less.
 
 Legend: N people, D latent, K captions of one person, E text embedding.
 """
@@ -14,6 +16,7 @@ import hashlib
 import io
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +45,8 @@ _PENALTIES = np.logspace(0, 5, 11)  # of the ridge regression
 _FOLDS = 5
 _LUCK = 0.01  # share of a variance that a regression explains by chance
 
+Source = tuple[Shards, str]  # a data set of tri-planes or views, and the name of its table
+
 
 def encoder_digest(base: BaseSystem) -> str:
     """16 hex digits of the weights that turn portraits into latents."""
@@ -57,32 +62,44 @@ def table_name(encoder: str) -> str:
     return f"latents/{encoder}.parquet"
 
 
-def ensure_table(planes: Shards, base: BaseSystem) -> str:
-    """Writes the table of this encoder where the data set has none; its name in the data set."""
+def ensure_table(shards: Shards, base: BaseSystem) -> str:
+    """Writes the table of this encoder where the data set has none; its name in the data set.
+
+    Of tri-planes, or of views, whose first one is the portrait.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     name = table_name(encoder_digest(base))
-    if planes.store.exists(name):
-        old = read_table(planes.store, name)
-        if "mirrored" in old and _keys(planes) == old["key"]:
+    if shards.store.exists(name):
+        old = read_table(shards.store, name)
+        if "mirrored" in old and _keys(shards) == old["key"]:
             return name
     columns = ("key", "split", "latent", "mirrored", "captions")
     rows: dict[str, list[Any]] = {column: [] for column in columns}
     for split in SPLITS:
-        for row in tqdm(list(planes.rows(split)), f"latents of {split}", unit="person"):
-            sample = record.decode_triplane(planes.read_row(row))
-            portrait = data.image(sample.portrait)
-            found = encode_portraits(base, torch.stack((portrait, portrait.flip(-1))))
-            rows["key"].append(sample.key)
+        for row in tqdm(list(shards.rows(split)), f"latents of {split}", unit="person"):
+            key, seen, meta = portrait_of(shards, row)
+            found = encode_portraits(base, torch.stack((seen, seen.flip(-1))))
+            rows["key"].append(key)
             rows["split"].append(split)
             for column, latent in zip(("latent", "mirrored"), found.cpu().numpy(), strict=True):
                 rows[column].append(latent)
-            rows["captions"].append(said_of(sample.meta))
+            rows["captions"].append(said_of(meta))
     stream = io.BytesIO()
     pq.write_table(pa.table(rows), stream, compression="zstd", store_schema=False)
-    planes.store.write(name, stream.getvalue())
+    shards.store.write(name, stream.getvalue())
     return name
+
+
+def portrait_of(shards: Shards, row: dict[str, Any]) -> tuple[str, Tensor, dict[str, Any]]:
+    """Key, portrait (4, P, P) and meta.json of a row of tri-planes or views."""
+    members = shards.read_row(row)
+    if shards.info["dataset"] == "views":
+        views = record.decode_views(members)
+        return views.key, data.image(views.rgba[0]), views.meta
+    sample = record.decode_triplane(members)
+    return sample.key, data.image(sample.portrait), sample.meta
 
 
 def said_of(meta: dict[str, Any]) -> list[str]:
@@ -97,8 +114,8 @@ def captions_of(meta: dict[str, Any]) -> list[str]:
     return [text for text in found if text]
 
 
-def _keys(planes: Shards) -> list[str]:
-    return [str(row["key"]) for split in SPLITS for row in planes.rows(split)]
+def _keys(shards: Shards) -> list[str]:
+    return [str(row["key"]) for split in SPLITS for row in shards.rows(split)]
 
 
 def read_table(store: Store, name: str) -> dict[str, list[Any]]:
@@ -107,21 +124,24 @@ def read_table(store: Store, name: str) -> dict[str, list[Any]]:
     return pq.read_table(io.BytesIO(store.read(name))).to_pydict()
 
 
-def ensure_texts(planes: Shards, table: str, store: Store, encoder: str, dim: int) -> None:
-    """Embeds all captions once, as (N, K, E) in half precision, in the table's order.
+def ensure_texts(sources: Sequence[Source], store: Store, encoder: str, dim: int) -> None:
+    """Embeds all captions once, as (N, K, E) in half precision, in the tables' order.
 
     People with fewer captions than others have theirs repeated. ModelError without captions, or
     for an encoder of another size than `dim`.
     """
     from safetensors.torch import save
 
-    captions = read_table(planes.store, table)["captions"]
+    captions = []
+    for shards, table in sources:
+        some = read_table(shards.store, table)["captions"]
+        if not all(some):
+            raise models.ModelError(
+                f"{shards.store.uri}: some people have no captions; train without texts:"
+                " --prior.text '' --prior.model.text-dim 0"
+            )
+        captions += some
     most = max(map(len, captions), default=0)
-    if not all(captions):
-        raise models.ModelError(
-            f"{planes.store.uri}: some people have no captions; train without texts:"
-            " --prior.text '' --prior.model.text-dim 0"
-        )
     embed = open_encoder(encoder)
     if embed.dim != dim:
         raise models.ModelError(
@@ -153,6 +173,15 @@ def _labels(row: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("attr_"): row[name] for name in found}
 
 
+def scale_of(base: BaseSystem, std: Tensor) -> Tensor | None:
+    """How much deviations (D,) of each number change of a portrait, of a mean square of 1; None
+    where that is not known: of eigenfaces alone it is."""
+    if base.encoder.faces is None:
+        return None
+    found = std * base.encoder.deviations
+    return (found / found.square().mean().sqrt()).clamp_min(1e-3)
+
+
 class LatentSource:
     """Latents of new avatars, as `sample.latent` says."""
 
@@ -178,15 +207,17 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
     """Latents (D,) of a split and, with texts, the embeddings (K, E) of their captions."""
 
     def __init__(
-        self, planes: Shards, table: str, split: str, store: Store | None, mirror: bool = False
+        self, sources: Sequence[Source], split: str, store: Store | None, mirror: bool = False
     ) -> None:
         """`store` has the embeddings; None for none. With `mirror` everyone's mirror image comes
         after all others, with the same captions."""
-        self.shards, self.table, self.store = planes, table, store
-        rows = read_table(planes.store, table)
+        self.sources, self.store = sources, store
+        rows: dict[str, list[Any]] = {"key": [], "split": [], "latent": [], "mirrored": []}
+        for shards, table in sources:
+            for column, values in read_table(shards.store, table).items():
+                rows.get(column, []).extend(values)
         chosen = [i for i, of in enumerate(rows["split"]) if of == split]
         self.people = len(chosen)
-        self.keys = [str(rows["key"][i]) for i in chosen]
         columns = ("latent", "mirrored") if mirror else ("latent",)
         found = [rows[column][i] for column in columns for i in chosen]
         width = len(rows["latent"][0]) if rows["latent"] else 0
@@ -204,8 +235,14 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
 
     def traits(self) -> dict[str, dict[str, Any]]:
         """What training people's labels say of their latents, see `traits.measure`; {} without."""
-        rows = {str(row["key"]): row for row in self.shards.rows("train")}
-        known = [attributes.classes(_labels(rows[key])) for key in self.keys]
+        known = []
+        for shards, table in self.sources:
+            of = read_table(shards.store, table)
+            rows = {str(row["key"]): row for row in shards.rows("train")}
+            keys = [
+                key for key, split in zip(of["key"], of["split"], strict=True) if split == "train"
+            ]
+            known += [attributes.classes(_labels(rows[key])) for key in keys]
         return traits.measure(self.latents[: self.people], known) if all(known) else {}
 
     def measure_texts(self) -> TextStatistics | None:
@@ -222,7 +259,7 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
 
     def first(self, split: str, count: int) -> dict[str, Tensor]:
         """The first `count` people of a split as a batch."""
-        people = LatentSamples(self.shards, self.table, split, self.store)
+        people = LatentSamples(self.sources, split, self.store)
         found = {"latent": people.latents[:count]}
         return found if people.texts is None else found | {"text": people.texts[:count].float()}
 

@@ -92,15 +92,16 @@ def build(
     std: torch.Tensor,
     decoder: TriplaneDecoder,
     texts: TextStatistics | None = None,
+    scale: torch.Tensor | None = None,
 ) -> BaseSystem | UpsamplerSystem | RefinerSystem | LatentPrior:
     """The untrained system of a stage; its weights follow the stage's seed.
 
     `mean` and `std` are of what the stage denoises: of planes, or (D,) of latents for the prior,
-    which knows `texts` too.
+    which knows `texts` and `scale` too.
     """
     torch.manual_seed(stage.seed)
     if isinstance(stage, PriorStage):
-        return LatentPrior(stage.model, mean, std, texts)
+        return LatentPrior(stage.model, mean, std, texts, scale)
     if isinstance(stage, BaseStage):
         return BaseSystem(stage.model, mean, std)
     if isinstance(stage, UpsamplerStage):

@@ -53,7 +53,7 @@ class RenderStage:
 
     avatars: int = 16  # people to make
     first_seed: int = 0  # seed of the first one; the others follow
-    views: int = 32  # views a person; the first is the frontal portrait
+    views: int = 32  # views a person; the first is the frontal portrait, enough for the prior alone
     size: int = 128  # px, side of a view
     samples: int = 8  # Cycles samples a pixel
     denoise: bool = True  # OpenImageDenoise; worth two to four times the samples
@@ -70,8 +70,6 @@ class RenderStage:
 
     def __post_init__(self) -> None:
         positive(self, "avatars", "views", "size", "samples", "shard_size")
-        if self.views < 4:
-            raise ValueError(f"views={self.views}: fitting needs at least 4")
         if not 0.0 <= self.val_fraction < 1.0:
             raise ValueError(f"val_fraction={self.val_fraction}: must be in [0, 1)")
         if not (0.0 <= self.focal_jitter <= 0.5 and 0.0 <= self.centre_jitter <= 0.25):
@@ -180,6 +178,9 @@ class PriorStage:
     in_chain: bool = True  # trained by rodin run, and by rodin train where no --stage is named
     seed: int = 0  # of weights, data order, noise
     mirror: bool = False  # train with everyone's mirror image too: twice the people
+    # a data set of views whose portraits and captions are learned as well, by its address or its
+    # place in OUT
+    views: str = ""
     text: str = MINILM  # reads the captions: minilm, clip:MODEL:FILE; empty: the prior takes none
     log_every: int = 3_200  # samples between two points of a curve
     checkpoint_every: int = 32_000  # samples between two checkpoints

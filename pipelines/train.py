@@ -206,23 +206,27 @@ def prepare(context: Context, name: str) -> tuple[Dataset, dict[str, Any]]:
     return planes, models.identity(getattr(context.settings, name), lineage)
 
 
-def people_of(context: Context, planes: Dataset, stage: PriorStage) -> str:
-    """The latents of the run's base and, with texts, the embedded captions; the table's name."""
+def people_of(
+    context: Context, sources: Sequence[Dataset], stage: PriorStage
+) -> tuple[tuple[str, str], ...]:
+    """Latents of the run's base and, with texts, embedded captions; the addresses of the data sets
+    and the names of their tables."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    base = models.load_system(context.store, "base", models.load_decoder(planes.store), device)
+    decoder = models.load_decoder(sources[0].store)
+    base = models.load_system(context.store, "base", decoder, device)
     wide, given = base.settings.encoder.latent_dim, stage.model.latent_dim
     if wide != given:
         raise models.ModelError(
             f"prior.model.latent_dim={given}, but the base's latents have {wide} numbers; set it to"
             " that"
         )
-    table = latents.ensure_table(planes, base)
+    tables = [(shards, latents.ensure_table(shards, base)) for shards in sources]
     if stage.text:
         store = context.child("models/prior")
-        latents.ensure_texts(planes, table, store, stage.text, stage.model.text_dim)
-    return table
+        latents.ensure_texts(tables, store, stage.text, stage.model.text_dim)
+    return tuple((shards.store.uri, table) for shards, table in tables)
 
 
 def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
@@ -244,7 +248,9 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
             raise models.missing(context.store, other)
         identity["data"][other] = settings_hash(found["identity"])
     views: Dataset | None = None
-    if isinstance(stage, RefinerStage) and (views := views_of(context, stage)) is not None:
+    if isinstance(stage, RefinerStage | PriorStage):
+        views = views_of(context, stage.views)
+    if views is not None:
         views.check_shards()
         identity["data"]["views"] = views.digest
     meta = models.read_meta(store)
@@ -261,7 +267,8 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
         )
         context.write_json(f"models/{name}/mlflow.json", {"run": tracking.run_id})
         tracking.log_dataset("triplanes", planes.digest, planes.store.uri)
-        table = people_of(context, planes, stage) if isinstance(stage, PriorStage) else ""
+        sources = [planes] if views is None else [planes, views]
+        tables = people_of(context, sources, stage) if isinstance(stage, PriorStage) else ()
         job = Job(
             out=context.out,
             name=name,
@@ -271,7 +278,7 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
             tracking=tracking.arguments(),
             progress=None,
             sharded=context.settings.resources.train_sharded,
-            table=table,
+            tables=tables,
             views=views.store.uri if views is not None else "",
         )
         with ray_session(context):

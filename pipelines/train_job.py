@@ -27,7 +27,8 @@ class Job:
     tracking: dict[str, Any]  # arguments of Tracking
     progress: Any  # ProgressActor
     sharded: bool = False  # weights in pieces over the ranks
-    table: str = ""  # of latents in the data set, for the prior
+    # data sets whose people the prior learns, and the names of their tables of latents
+    tables: tuple[tuple[str, str], ...] = ()
     views: str = ""  # address of a data set of views, for the refiner
 
 
@@ -41,11 +42,14 @@ def begun(job: Job, planes: Dataset, store: Store, device: Any = "cpu") -> tuple
 
     if isinstance(job.stage, PriorStage):
         texts = store if job.stage.text else None
-        people = latents.LatentSamples(planes, job.table, "train", texts, job.stage.mirror)
+        sources = [(open_dataset(open_store(uri)), table) for uri, table in job.tables]
+        people = latents.LatentSamples(sources, "train", texts, job.stage.mirror)
         mean, std = measure_latents(people.latents)
         said = people.measure_texts()
         decoder = models.load_decoder(planes.store)
-        return people, models.build(job.stage, mean, std, decoder, said)
+        base = models.load_system(open_store(job.out), "base", decoder, "cpu")
+        scale = latents.scale_of(base, std)
+        return people, models.build(job.stage, mean, std, decoder, said, scale)
     decoder = models.load_decoder(planes.store)
     turned = getattr(job.stage, "mirror", False)
     if turned and decoder.config.direction_frequencies:
@@ -90,11 +94,11 @@ def needs(stage: TrainStage) -> tuple[str, ...]:
     return ("base",) if learns else ()
 
 
-def views_of(context: Context, stage: RefinerStage) -> Dataset | None:
-    """The data set of views that the refiner's `views` names; None for those kept with planes."""
-    if not stage.views:
+def views_of(context: Context, place: str) -> Dataset | None:
+    """The data set of views at a place in the run or an address; None for ''."""
+    if not place:
         return None
-    inside = "://" not in stage.views and not os.path.isabs(stage.views)
-    store = context.child(stage.views) if inside else open_store(stage.views)
+    inside = "://" not in place and not os.path.isabs(place)
+    store = context.child(place) if inside else open_store(place)
     run = store.uri.removesuffix("/views")
     return open_dataset(store, command=f"python -m pipelines.render --out {run}")

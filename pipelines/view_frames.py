@@ -29,8 +29,8 @@ class Level:
     refined: bool = True  # by the model's refiner, where it has one
 
 
-# Drawn while the camera moves, then two at rest. The last is about what a tri-plane resolves.
-LEVELS = (Level(128, 48, refined=False), Level(256, 192), Level(512, 192))
+# Drawn while the camera moves, then two at rest: refining is slow, so it is done once.
+LEVELS = (Level(128, 48, refined=False), Level(256, 192, refined=False), Level(512, 192))
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,6 +74,9 @@ class Page:
         gui.main_panel.dock_right()
         gui.main_panel.set_width(360)
         self.server.scene.set_up_direction("+y")
+        # Nothing of the scene is lit; browsers without a graphics card spend a second on it.
+        self.server.scene.configure_environment_map(hdri=None)
+        self.server.scene.configure_default_lights(enabled=False, cast_shadow=False)
         self.server.scene.world_axes.visible = False
         start.position = tuple(cameras.orbit(*FRONT)[:3, 3].tolist())
         start.look_at = (0.0, 0.0, 0.0)

@@ -12,7 +12,7 @@ import viser
 
 from infra.storage import StorageError
 from pipelines import view_wishes as wishes
-from pipelines.view_frames import View, camera_of
+from pipelines.view_frames import LEVELS, View, camera_of, draw
 from pipelines.view_wishes import Progress
 from pipelines.view_work import BusyError, Easel
 from rodin.avatar import Avatar
@@ -36,6 +36,10 @@ class Visitor:
         self.page, self.client = page, client
         self.avatar = self.origin = page.first  # origin: what changes start from
         self.closed = False
+        # Before the panel, which takes browsers without a graphics card a second to lay out.
+        first = draw(page.first, self.view(), LEVELS[0])
+        assert first is not None
+        self._show(first)
         self._newest = 0  # number of the newest work on an avatar
         self._error: viser.NotificationHandle | None = None
         self._status = client.gui.add_markdown("")

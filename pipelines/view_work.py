@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from rodin.avatar import Avatar
 
 MAX_WAITING = 8  # wishes that wait; more are refused
 REST = 0.25  # s that a camera holds still before its picture is sharpened
+ARRIVAL = 2.0  # s that a new visitor's browser, often on this machine, has the processor to itself
 
 
 class BusyError(RuntimeError):
@@ -110,6 +111,7 @@ class Easel:
     level: int = len(LEVELS)  # the next to draw; past the end: done
     changed: float = 0.0  # s, when avatar or camera changed
     drawn: float = 0.0  # s, of the last picture
+    came: float = field(default_factory=time.monotonic)  # s
     removed: bool = False
 
 
@@ -181,7 +183,8 @@ class Painter:
         now = time.monotonic()
         ready = [
             easel for easel in self._easels
-            if _wants(easel) and (easel.level == 0 or now - easel.changed >= REST)
+            if _wants(easel)
+            and (easel.level == 0 or now >= max(easel.changed + REST, easel.came + ARRIVAL))
         ]  # fmt: skip
         return min(ready, key=lambda easel: (easel.level, easel.drawn), default=None)
 

@@ -100,6 +100,7 @@ class Watch:
         """The sample sheet, in the run and in MLflow; where that is away training goes on."""
         from pipelines import sheets
 
+        assert not isinstance(self.samples, latents.LatentSamples)  # no pictures
         people = self.held_out
         if people is None:
             people = self.samples.first("train", sheets.PEOPLE)

@@ -3,6 +3,11 @@
 Seeds become latents here, latents become planes in the base diffusion. What the base was trained
 to read is a portrait's latent; this says which latents people have, and which ones a text asks for.
 
+Numbers of a latent do not matter alike: of eigenfaces the first make whole hats, the last single
+pixels. Where each had noise of its own deviation, few people taught hardly more than a Gaussian. So
+numbers are as large here as what they change of a portrait, and noise drowns them one after the
+other, as an image's frequencies.
+
 Legend: B batch, D latent, E text embedding, K descriptions of one person.
 """
 
@@ -18,10 +23,10 @@ from torch.nn import functional
 from rodin.diffusion.sampling import Denoiser, Noise, Prediction, SamplerSettings, guided, sample
 from rodin.diffusion.schedule import Schedule, ScheduleSettings
 from rodin.diffusion.statistics import rand, randn_like, required, spread_times
-from rodin.diffusion.targets import WeightSettings
 from rodin.nn.unet import sinusoid
 
 _TIME_CHANNELS = 64
+_FLOOR = 0.02  # variance, of a mean one of 1: finer errors count less
 PRIOR_SAMPLER = SamplerSettings(method="dpm2m", steps=25)  # enough for a vector
 
 
@@ -36,10 +41,7 @@ class PriorSettings:
     dropout: float = 0.1  # share of features dropped in the blocks
     text_dropout: float = 0.2  # share of samples trained without their text
     jitter: float = 0.1  # deviation of noise added to the training latents, in their own deviations
-    schedule: ScheduleSettings = field(default_factory=lambda: ScheduleSettings(kind="cosine"))
-    # of the levels of noise, for the squared error of x0: what a text decides is decided in much
-    # noise, where min_snr counts nothing
-    weight: WeightSettings = field(default_factory=WeightSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "blocks"):
@@ -86,6 +88,7 @@ class LatentPrior(nn.Module):
 
     mean: Tensor
     std: Tensor
+    scale: Tensor
     text_mean: Tensor
     text_std: Tensor
     lead: Tensor
@@ -96,15 +99,19 @@ class LatentPrior(nn.Module):
         mean: Tensor,
         std: Tensor,
         texts: TextStatistics | None = None,
+        scale: Tensor | None = None,
     ) -> None:
         """`mean` and `std` (D,) of the training latents: see `measure_latents`.
 
-        Without `texts` embeddings are taken as they are and nothing is linear in them.
+        `scale` (D,) > 0: how much a deviation of each number changes of a portrait, of a mean
+        square of 1; None for alike. Without `texts` embeddings are taken as they are and nothing
+        is linear in them.
         """
         super().__init__()
         self.settings = settings
         self.schedule = Schedule(settings.schedule)
-        for name, value in (("mean", mean), ("std", std)):
+        scale = torch.ones_like(std) if scale is None else scale
+        for name, value in (("mean", mean), ("std", std), ("scale", scale)):
             if value.shape != (settings.latent_dim,):
                 raise ValueError(
                     f"latent {name} is {tuple(value.shape)}; expected ({settings.latent_dim},), as "
@@ -112,7 +119,7 @@ class LatentPrior(nn.Module):
                 )
             self.register_buffer(name, value.float().clone())
         width = settings.width
-        self.enter = nn.Linear(settings.latent_dim, width)
+        self.enter = nn.Linear(2 * settings.latent_dim, width)
         self.time = nn.Sequential(
             nn.Linear(_TIME_CHANNELS, width), nn.SiLU(), nn.Linear(width, width)
         )
@@ -159,9 +166,9 @@ class LatentPrior(nn.Module):
         each person is drawn. `t` (B,) in [0, 1] is drawn where None.
         """
         (latent,) = required(batch, "latent")
-        clean = (latent - self.mean) / self.std
+        clean = (latent - self.mean) / self.std * self.scale
         if self.training:
-            clean = clean + self.settings.jitter * randn_like(clean, generator)
+            clean = clean + self.settings.jitter * self.scale * randn_like(clean, generator)
         count, device = len(clean), clean.device
         t = spread_times(count, generator, device) if t is None else t.to(device)
         noise = randn_like(clean, generator)
@@ -172,8 +179,15 @@ class LatentPrior(nn.Module):
             text = texts[torch.arange(count, device=device), pick]
             kept = rand(count, generator, device) >= self.settings.text_dropout
         found = self._network(self.schedule.add_noise(clean, noise, t), t, text, kept)
-        weight = self.settings.weight(self.schedule.log_snr(t), "x0")
-        return {"loss": (weight * (found - clean).square().mean(1)).mean()}
+        # in shares of what the Gaussian leaves open, which is what remains to be said
+        alpha, sigma = self.schedule.alpha_sigma(t, 2)
+        left = self._open(alpha, sigma)
+        return {"loss": ((found - clean).square() / (left + _FLOOR)).mean()}
+
+    def _open(self, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """Variance (B, D) of a Gaussian's x0 given y = alpha x0 + sigma eps (B, 1)."""
+        own = self.scale.square()
+        return own * sigma.square() / (alpha.square() * own + sigma.square())
 
     def denoiser(
         self,
@@ -197,12 +211,12 @@ class LatentPrior(nn.Module):
     ) -> Tensor:
         """x0 (B, D) in float32; samples that are not `kept` (B,) do without their text.
 
-        The network answers on top of the best guess of a Gaussian of unit variance about what is
-        linear in the text (EDM, arXiv 2206.00364, section 5): few people teach it less than a
-        regression tells.
+        The network answers on top of the best guess of a Gaussian about what is linear in the text
+        (EDM, arXiv 2206.00364, section 5): few people teach it less than a regression tells.
         """
-        alpha, sigma = (x.float().reshape(-1, 1) for x in self.schedule.alpha_sigma(t))
-        guess = alpha * noisy
+        alpha, sigma = self.schedule.alpha_sigma(t, 2)
+        left = self._open(alpha, sigma)
+        guess = left * alpha / sigma.square() * noisy
         condition = self.time(sinusoid(1000 * t.float(), _TIME_CHANNELS))
         if self.settings.text_dim:
             said = self.no_text.expand(len(noisy), -1)
@@ -210,16 +224,19 @@ class LatentPrior(nn.Module):
                 words = functional.normalize(text.float(), dim=-1)
                 words = (words - self.text_mean) / self.text_std
                 said = self.text(words)
-                linear = sigma.square() * (words @ self.lead)
+                linear = left / self.scale * (words @ self.lead)
                 if kept is not None:
                     said = torch.where(kept[:, None], said, self.no_text)
                     linear = linear * kept[:, None]
                 guess = guess + linear
             condition = condition + said
-        x = self.enter(noisy)
+        # once with numbers alike, once as they are to each other
+        own = self.scale.square()
+        each = (alpha.square() * own + sigma.square()).sqrt()
+        x = self.enter(torch.cat([noisy / each, noisy / each.square().mean(1, True).sqrt()], 1))
         for block in self.blocks:
             x = block(x, functional.silu(condition))
-        return guess + sigma * self.leave(x).float()
+        return guess + left.sqrt() * self.leave(x).float()
 
     @torch.no_grad()
     def draw(
@@ -238,7 +255,7 @@ class LatentPrior(nn.Module):
             text = text.to(self.mean.device).expand(len(seeds), -1)
         denoiser = self.eval().denoiser(text, settings.guidance, settings.guidance_interval)
         drawn = sample(denoiser, self.schedule, self.mean.shape, noise, settings)
-        return (drawn * self.std + self.mean).cpu()
+        return (drawn / self.scale * self.std + self.mean).cpu()
 
 
 def measure_latents(latents: Tensor) -> tuple[Tensor, Tensor]:

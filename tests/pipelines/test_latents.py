@@ -7,21 +7,27 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from infra.manifest import Dataset, open_dataset
+from infra.manifest import Dataset, finalize, open_dataset
+from infra.plan import Unit
+from infra.shards import Packed, commit_unit
 from infra.storage import open_store
 from pipelines import latents, models, pack, train
 from pipelines.options import Options
 from pipelines.presets import PRESETS, TINY
 from pipelines.settings import PriorStage
+from rodin import record
 from rodin.generate import encode_portraits
 from rodin.model import Model
+from rodin.nn.encoder import EncoderSettings, PortraitEncoder
 from rodin.prior import LatentPrior
 from rodin.text import open_encoder
 from rodin.training import Trainer
 from tests.pipelines import small_run
+from tests.rodin import scenes
 
 
 @pytest.fixture
@@ -33,15 +39,25 @@ def shards(run: Path) -> Dataset:
     return open_dataset(open_store(str(run)).child("triplanes"))
 
 
+def sources(run: Path, *folders: str) -> list[latents.Source]:
+    """The data sets of a run and the one table of latents that each has."""
+    found = []
+    for name in ("triplanes", *folders):
+        (table,) = (run / name / "latents").iterdir()
+        found.append((open_dataset(open_store(str(run / name))), f"latents/{table.name}"))
+    return found
+
+
 def trained(run: Path, stage: PriorStage) -> Path:
     """Trains the prior in this process as `rodin train` does on Ray."""
     settings = dataclasses.replace(TINY, prior=stage)
     options = Options(preset="tiny", out=str(run), tracking="none")
     context = train.open_context(options, settings)
     planes, identity = train.prepare(context, "prior")
-    table = train.people_of(context, planes, stage)
+    views = train.views_of(context, stage.views)
+    tables = train.people_of(context, [planes] if views is None else [planes, views], stage)
     tracking = {"uri": "none", "experiment": "", "run_name": ""}
-    job = train.Job(str(run), "prior", stage, identity, 1, tracking, None, table=table)
+    job = train.Job(str(run), "prior", stage, identity, 1, tracking, None, tables=tables)
     store = context.child("models/prior")
     people, system = train.begun(job, planes, store)
     trainer = Trainer(system, stage.train, seed=stage.seed)
@@ -58,12 +74,12 @@ def test_latents_stand_beside_the_shards(run: Path) -> None:
     assert rows["key"] == small_run.TRAIN + small_run.VAL
     told = small_run.captions(small_run.TRAIN[1])
     assert rows["captions"][1][: len(told)] == told
-    people = latents.LatentSamples(planes, name, "val", None)
+    people = latents.LatentSamples([(planes, name)], "val", None)
     sample = train.data.TriplaneSamples(planes, "val")[0]
     torch.testing.assert_close(
         people[0]["latent"], encode_portraits(base, sample["portrait"][None])[0]
     )
-    twice = latents.LatentSamples(planes, name, "train", None, mirror=True)
+    twice = latents.LatentSamples([(planes, name)], "train", None, mirror=True)
     assert len(twice) == 2 * len(small_run.TRAIN)
     seen = train.data.TriplaneSamples(planes, "train", mirror=True)[1 + len(small_run.TRAIN)]
     torch.testing.assert_close(
@@ -89,10 +105,7 @@ def test_a_prior_is_trained_packed_and_read(run: Path) -> None:
     decoder = models.load_decoder(shards(run).store)
     prior = models.load_system(open_store(str(run)), "prior", decoder, "cpu")
     assert isinstance(prior, LatentPrior)
-    people = latents.LatentSamples(
-        shards(run), next((run / "triplanes/latents").iterdir()).relative_to(run / "triplanes")
-        .as_posix(), "train", open_store(str(folder)),
-    )  # fmt: skip
+    people = latents.LatentSamples(sources(run), "train", open_store(str(folder)))
     torch.testing.assert_close(prior.mean, people.latents.mean(0))
     said = open_encoder("minilm")(small_run.captions(small_run.TRAIN[1]))
     torch.testing.assert_close(people[1]["text"], said, atol=1e-3, rtol=0)
@@ -105,14 +118,72 @@ def test_a_prior_is_trained_packed_and_read(run: Path) -> None:
 def test_models_are_trained_with_mirror_images_too(run: Path) -> None:
     """Twice the latents with the same texts."""
     folder = trained(run, dataclasses.replace(TINY.prior, mirror=True))
-    name = next((run / "triplanes/latents").iterdir()).relative_to(run / "triplanes").as_posix()
-    people = latents.LatentSamples(shards(run), name, "train", open_store(str(folder)), mirror=True)
+    people = latents.LatentSamples(sources(run), "train", open_store(str(folder)), mirror=True)
     count = len(small_run.TRAIN)
     assert people.texts is not None and torch.equal(people.texts[:count], people.texts[count:])
     assert not torch.equal(people.latents[:count], people.latents[count:])
     decoder = models.load_decoder(shards(run).store)
     prior = models.load_system(open_store(str(run)), "prior", decoder, "cpu")
     torch.testing.assert_close(prior.mean, people.latents.mean(0))
+
+
+def test_people_without_planes_are_learned_too(run: Path) -> None:
+    """A data set of views beside the tri-planes: its portraits and what is said of them."""
+    units = [Unit("train", 0, ("000000011", "000000012")), Unit("val", 0, ("000000013",))]
+    store = open_store(str(run / "portraits/views"))
+    for unit in units:
+        commit_unit(store, unit, [packed(key) for key in unit.keys], settings={})
+    finalize(store, dataset="views", units=units, settings={})
+    folder = trained(run, dataclasses.replace(TINY.prior, views="portraits/views", mirror=True))
+    both = sources(run, "portraits/views")
+    kept = open_store(str(folder))
+    people = latents.LatentSamples(both, "train", kept, mirror=True)
+    count = len(small_run.TRAIN) + 2
+    assert (people.people, len(people)) == (count, 2 * count)
+    decoder = models.load_decoder(shards(run).store)
+    base = models.load_system(open_store(str(run)), "base", decoder, "cpu")
+    portrait = train.data.image(scenes.views(seed=12, count=1, size=32, samples=1).rgba[0])
+    last = people[count - 1]
+    torch.testing.assert_close(last["latent"], encode_portraits(base, portrait[None])[0])
+    said = open_encoder("minilm")(small_run.captions("000000012"))
+    torch.testing.assert_close(last["text"][: len(said)], said, atol=1e-3, rtol=0)
+    # those held out come from both, each with what is said of it
+    held_out = people.held_out(9)
+    assert held_out is not None and len(held_out["latent"]) == len(small_run.VAL) + 1
+    said = open_encoder("minilm")(small_run.captions("000000013"))
+    torch.testing.assert_close(held_out["text"][-1, : len(said)], said, atol=1e-3, rtol=0)
+    prior = models.load_system(open_store(str(run)), "prior", decoder, "cpu")
+    torch.testing.assert_close(prior.mean, people.latents.mean(0))
+    assert json.loads((folder / "traits.json").read_text()) == people.traits()
+
+
+def packed(key: str) -> Packed:
+    """A person of whom there is nothing but a portrait."""
+    views = scenes.views(seed=int(key), count=1, size=32, samples=1)
+    to_world, lenses = (x.astype(np.float64) for x in (views.camera_to_world, views.intrinsics))
+    facts = small_run.facts(key)
+    meta = {"captions": small_run.captions(key), "attributes": facts, "seed": int(key)}
+    sample = record.ViewsSample(key, meta, to_world, lenses, views.rgba)
+    return Packed(key, record.encode(sample), attributes=facts)
+
+
+def test_noise_is_as_large_as_what_it_changes_of_a_portrait(run: Path) -> None:
+    base = models.load_system(
+        open_store(str(run)), "base", models.load_decoder(shards(run).store), "cpu"
+    )
+    assert latents.scale_of(base, torch.ones(16)) is None, "known of eigenfaces alone"
+    faces = PortraitEncoder(EncoderSettings(latent_dim=16, size=8, frozen="eigenfaces"))
+    generator = torch.Generator().manual_seed(0)
+    faces.measure(torch.rand(12, 3, 8, 8, generator=generator) * torch.linspace(0, 1, 8))
+    base.encoder = faces
+    std = torch.rand(16, generator=generator) + 0.5
+    scale = latents.scale_of(base, std)
+    assert scale is not None and float(scale.square().mean()) == pytest.approx(1, abs=1e-3)
+    assert faces.faces is not None
+    # a deviation of number k moves the pixels by as much as it says, up to a common factor
+    moved = [float(torch.linalg.pinv(faces.faces.basis)[k].norm() * std[k]) for k in range(11)]
+    torch.testing.assert_close(scale[:11] / scale[0], torch.tensor(moved) / moved[0])
+    assert (scale[11:] == 1e-3).all(), "numbers that were not measured"
 
 
 def test_sampling_draws_from_the_prior_where_told(run: Path) -> None:

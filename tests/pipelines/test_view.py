@@ -83,7 +83,7 @@ def test_a_wide_window_sees_more_to_the_sides(avatar: Avatar) -> None:
 
 
 def test_pictures_at_rest_are_refined_and_moving_ones_are_not(avatar: Avatar) -> None:
-    assert [level.refined for level in view_frames.LEVELS] == [False, True, True]
+    assert [level.refined for level in view_frames.LEVELS] == [False, False, True]
     for level in (Level(64, 8), Level(64, 8, refined=False)):
         seen = draw(avatar, View(cameras.orbit(25.0, 10.0)), level)
         slow = np.asarray(avatar.render(25.0, 10.0, 64, samples=8, refine=level.refined))
@@ -147,6 +147,7 @@ def test_a_picture_sharpens_at_rest_and_for_everyone(
     avatar: Avatar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(view_work, "LEVELS", LEVELS)
+    monkeypatch.setattr(view_work, "ARRIVAL", 0.0)
     painter, walls = Painter(), [Wall(), Wall()]
     easels = [Easel(wall) for wall in walls]
     for easel in easels:
@@ -174,6 +175,7 @@ def test_a_moving_camera_stops_fine_pictures() -> None:
     for easel in (mine, other):
         easel.avatar, easel.view = object(), object()  # type: ignore[assignment]
         painter.add(easel)
+        easel.came = 0.0
     mine.level, mine.changed = 1, 5.0
     stop = painter._stop(mine, 5.0)
     assert not stop()
@@ -185,6 +187,21 @@ def test_a_moving_camera_stops_fine_pictures() -> None:
     assert painter._next() is mine
     mine.changed = 6.0
     assert stop()
+
+
+def test_a_browser_that_has_just_come_gets_no_fine_pictures_yet() -> None:
+    painter = Painter()
+    painter.close()
+    painter._closed = False
+    easel = Easel(nothing)
+    easel.avatar, easel.view = object(), object()  # type: ignore[assignment]
+    painter.add(easel)
+    easel.level, easel.changed = 0, 0.0
+    assert painter._next() is easel, "a coarse one at once"
+    easel.level = 1
+    assert painter._next() is None
+    easel.came -= view_work.ARRIVAL
+    assert painter._next() is easel
 
 
 # -- wishes ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 
 from rodin import text as texts
 from rodin.diffusion.sampling import SamplerSettings
-from rodin.prior import LatentPrior, PriorSettings, TextStatistics, measure_latents
+from rodin.prior import PRIOR_SAMPLER, LatentPrior, PriorSettings, TextStatistics, measure_latents
 from rodin.training import Trainer, TrainSettings
 
 SMALL = {"latent_dim": 4, "text_dim": 3, "width": 32, "blocks": 2, "dropout": 0.0}
@@ -75,46 +75,64 @@ def test_a_latent_depends_on_its_seed_and_text_alone(prior: LatentPrior) -> None
     assert not torch.equal(prior.draw([8], said[1], FAST)[0], together[1])
 
 
+SCALE = torch.tensor([1.9, 0.6, 0.1, 0.05])
+
+
 def test_the_loss_is_that_of_its_formula() -> None:
     """Against the definition, one sample at a time: no text dropped, no jitter in evaluation."""
     latents, said = groups(6)
-    prior = LatentPrior(PriorSettings(**SMALL, text_dropout=0.0), *measure_latents(latents)).eval()
+    settings = PriorSettings(**SMALL, text_dropout=0.0)
+    prior = LatentPrior(settings, *measure_latents(latents), scale=SCALE).eval()
     torch.nn.init.normal_(prior.leave[1].weight)
     t = torch.linspace(0.1, 0.9, 6, dtype=torch.float64)
     found = prior.loss({"latent": latents, "text": said}, torch.Generator().manual_seed(3), t)
-    clean = (latents - prior.mean) / prior.std
+    clean = (latents - prior.mean) / prior.std * SCALE
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(3))
     losses = []
     for i in range(6):
-        alpha, sigma = prior.schedule.alpha_sigma(t[i : i + 1])
+        alpha, sigma = (float(x) for x in prior.schedule.alpha_sigma(t[i : i + 1]))
         noisy = alpha * clean[i : i + 1] + sigma * noise[i : i + 1]
         # Both descriptions have one direction: it does not matter which was drawn.
         guess = prior.denoiser(said[i, :1])(noisy, t[i : i + 1]).clean
-        losses.append((guess - clean[i]).square().mean())
+        open_still = 1 / (1 / SCALE**2 + alpha**2 / sigma**2)
+        losses.append(((guess - clean[i]).square() / (open_still + 0.02)).mean())
     torch.testing.assert_close(found["loss"], torch.stack(losses).mean())
 
 
-def test_before_training_the_guess_is_the_gaussian_one() -> None:
-    """E[x0 | xt] of x0 ~ N(lead, 1): from the definition of the posterior, number by number."""
+@pytest.mark.parametrize("scale", [None, SCALE])
+def test_before_training_the_guess_is_the_gaussian_one(scale: torch.Tensor | None) -> None:
+    """E[x0 | xt] of x0 ~ N(scale lead, scale^2): the posterior's definition, number by number."""
     latents, said = groups()
     lead = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
     known = TextStatistics(torch.full((3,), 0.2), torch.full((3,), 0.5), lead)
-    prior = LatentPrior(PriorSettings(**SMALL), *measure_latents(latents), known).eval()
+    prior = LatentPrior(PriorSettings(**SMALL), *measure_latents(latents), known, scale).eval()
+    own = torch.ones(4) if scale is None else scale
     noisy = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
     t = torch.linspace(0.0, 1.0, 6, dtype=torch.float64)
     found = prior.denoiser(said[:6, 1])(noisy, t).clean
     free = prior.denoiser(None)(noisy, t).clean
     for i in range(6):
         alpha, sigma = (float(x) for x in prior.schedule.alpha_sigma(t[i : i + 1]))
-        centre = ((said[i, 0] - 0.2) / 0.5) @ lead
-        precision = 1 + alpha**2 / sigma**2
-        expected = (centre + alpha / sigma**2 * noisy[i]) / precision
+        centre = own * (((said[i, 0] - 0.2) / 0.5) @ lead)
+        precision = 1 / own**2 + alpha**2 / sigma**2
+        expected = (centre / own**2 + alpha / sigma**2 * noisy[i]) / precision
         torch.testing.assert_close(found[i], expected, rtol=1e-3, atol=1e-3)
         expected = alpha / sigma**2 * noisy[i] / precision
         torch.testing.assert_close(free[i], expected, rtol=1e-3, atol=1e-3)
     with pytest.raises(ValueError, match=r"lead is \(4, 3\); expected \(3, 4\)"):
         wrong = TextStatistics(known.mean, known.std, lead.T)
         LatentPrior(PriorSettings(**SMALL), *measure_latents(latents), wrong)
+
+
+def test_an_untrained_prior_draws_the_gaussian_of_its_people() -> None:
+    """Whatever the scales of the numbers: they say in which order noise drowns them, no more."""
+    latents, _ = groups()
+    mean, std = measure_latents(latents)
+    for scale in (None, SCALE):
+        prior = LatentPrior(PriorSettings(**SMALL), mean, std, scale=scale)
+        drawn = prior.draw(range(400), None, PRIOR_SAMPLER)
+        torch.testing.assert_close((drawn.mean(0) - mean) / std, torch.zeros(4), atol=0.2, rtol=0)
+        torch.testing.assert_close(drawn.std(0) / std, torch.ones(4), atol=0.1, rtol=0)
 
 
 def test_errors_in_much_noise_count() -> None:
@@ -133,6 +151,8 @@ def test_what_does_not_fit_is_refused() -> None:
     mean, std = torch.zeros(4), torch.ones(4)
     with pytest.raises(ValueError, match=r"latent mean is \(3,\); expected \(4,\)"):
         LatentPrior(PriorSettings(**SMALL), mean[:3], std)
+    with pytest.raises(ValueError, match=r"latent scale is \(3,\); expected \(4,\)"):
+        LatentPrior(PriorSettings(**SMALL), mean, std, scale=std[:3])
     free = LatentPrior(PriorSettings(**{**SMALL, "text_dim": 0}), mean, std)
     with pytest.raises(ValueError, match="trained without texts"):
         free.draw([0], torch.ones(3))
