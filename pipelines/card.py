@@ -18,14 +18,15 @@ import torch
 import tyro
 from torch import Tensor
 
-from infra.manifest import open_dataset
+from infra.manifest import Dataset, open_dataset
 from infra.storage import Store, open_store
 from pipelines import attributes, models, pictures, prompts
 from pipelines.context import sample_stage
 from pipelines.generate import open_model
-from pipelines.judge import Judge
+from pipelines.judge import Judge, portraits_of
 from pipelines.options import whole
 from pipelines.tool import command, say
+from pipelines.train_job import views_of
 from rodin.avatar import Avatar
 from rodin.model import Model
 
@@ -74,15 +75,26 @@ def made(model: Model, seeds: Sequence[int], text: str | None = None) -> list[Av
     return found
 
 
-def learned(judge: Judge) -> tuple[attributes.Reader, dict[str, float]]:
-    """A reader of training people's real portraits and renders; how well it reads other people."""
+def learned(
+    judge: Judge, portraits: Dataset | None
+) -> tuple[attributes.Reader, dict[str, float], dict[str, float]]:
+    """A reader of training people's real portraits and renders, and how well it reads other people:
+    renders of their fits, and real portraits."""
     say("reader of attributes")
-    reader = judge.reader()
+    reader = judge.reader(portraits)
     held_out = judge.held_out
     if not held_out:
-        return reader, {}
-    read = reader.read(torch.stack([judge.of_portrait(p.planes, p) for p in held_out]))
-    return reader, attributes.agreement(read, [who.classes for who in held_out])
+        return reader, {}, {}
+    known = [who.classes for who in held_out]
+    fits = reader.read(torch.stack([judge.of_portrait(p.planes, p) for p in held_out]))
+    real = [who.real[0] for who in held_out]
+    wanted = list(known)
+    if portraits is not None:
+        for image, classes in portraits_of(portraits, "val", len(real[0])):
+            real.append(image)
+            wanted.append(classes)
+    read = reader.read(torch.stack(real))
+    return reader, attributes.agreement(fits, known), attributes.agreement(read, wanted)
 
 
 def texts(
@@ -154,12 +166,20 @@ def save(image: Any, path: Path) -> None:
     image.save(path, "JPEG", quality=85, optimize=True)
 
 
-def sources(out: Store, judge: Judge) -> list[str]:
+def sources(out: Store, judge: Judge, portraits: Dataset | None) -> list[str]:
     """What the models were made of."""
+    alone = []
+    if portraits is not None:
+        known = {split: len(portraits.keys(split)) for split in ("train", "val")}
+        alone = [
+            f"| people of whom there are portraits alone | {known['train']:,} trained with,"
+            f" {known['val']} held out |"
+        ]
     info = open_dataset(out.child("triplanes")).info
     counts = {split: info["counts"][split]["samples"] for split in ("train", "val")}
     rows = [
         f"| people | {counts['train']} trained with, {counts['val']} held out |",
+        *alone,
         f"| data set | `{info['digest'][:16]}` |",
         f"| decoder | `{judge.decoder.digest()[:16]}` |",
     ]
@@ -173,11 +193,13 @@ def work(args: Card) -> None:
     out = open_store(whole(args.run))
     shards = open_dataset(out.child("triplanes"))
     judge = Judge(out, shards, sample_stage(out), 100_000, say)
+    prior = models.read_meta(out.child("models/prior"))
+    portraits = views_of(out, prior["identity"]["settings"].get("views", "")) if prior else None
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     head, tail = around(folder / PAGE)
     with open_model(args.bundle or args.run) as model:
-        reader, limit = learned(judge)
+        reader, limit, real = learned(judge, portraits)
         avatars = made(model, range(args.avatars))
         views = [portrait(avatar) for avatar in avatars]
         sheet = [[v.numpy() for v in views[i : i + ACROSS]] for i in range(0, len(views), ACROSS)]
@@ -199,14 +221,15 @@ def work(args: Card) -> None:
             shown(model, folder)
     say()
     page = [
-        "| made of | |", "|---|---|", *sources(out, judge), "",
+        "| made of | |", "|---|---|", *sources(out, judge, portraits), "",
         "| novelty | |", "|---|---|",
         *(f"| {name.replace('_', ' ')} | {value:.2f} |" for name, value in novelty.items()), "",
         "| attribute | avatars of a text for each class that have it | mean | avatars of no text |",
         "|---|---|---|---|", *said, "",
         "| edit | have it before | after | other attributes kept |", "|---|---|---|---|", *changed,
-        "", "| attribute | read off renders of held-out people |", "|---|---|",
-        *(f"| {name} | {share:.0%} |" for name, share in limit.items()),
+        "", "| attribute | read off renders of held-out people | off their real portraits |",
+        "|---|---|---|",
+        *(f"| {name} | {share:.0%} | {real[name]:.0%} |" for name, share in limit.items()),
     ]  # fmt: skip
     (folder / PAGE).write_text(head + "\n".join(page) + tail)
     print(f"wrote {folder / PAGE} and its pictures")

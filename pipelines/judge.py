@@ -5,23 +5,26 @@ Legend: V views, S pixels along an image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from infra.manifest import Dataset
 from infra.storage import Store
 from pipelines import attributes, data, models
-from pipelines.latents import LatentSource
+from pipelines.latents import LatentSource, portrait_of
 from pipelines.settings import SampleStage
 from rodin import cameras, distances, metrics, perceptual, record
 from rodin import occupancy as occupancies
 from rodin.consistency import consistency
 from rodin.generate import encode_portraits, generate
+from rodin.nn.encoder import over_white
 from rodin.refiner import RefinerSystem, render_refined
 from rodin.render import render_image
 
@@ -29,6 +32,7 @@ ENOUGH = 8  # held-out people that stand for all; with fewer, all people are the
 ARC = (-16.0, 16.0)  # degrees about the front that near views are taken from
 NEAR_VIEWS = 5  # near views of an avatar: 8 degrees apart
 JUDGED = 4  # avatars whose near views are compared, at most
+PORTRAITS = 4_000  # of a data set of views, that attributes are learned from at most: memory
 
 Report = Callable[[str], None]
 
@@ -59,6 +63,18 @@ def person(shards: Dataset, key: str) -> Person:
         found["intrinsics"],
         attributes.classes(sample.meta.get("attributes", {})),
     )
+
+
+def portraits_of(
+    views: Dataset, split: str, side: int, most: int = PORTRAITS
+) -> Iterator[tuple[Tensor, dict[str, str]]]:
+    """Portraits (S, S, 3) over white, and classes, of the first people of a data set of views."""
+    for row in itertools.islice(views.rows(split), most):
+        _, image, meta = portrait_of(views, row)
+        small = functional.interpolate(
+            over_white(image[None]), (side, side), mode="bilinear", antialias=True
+        )
+        yield small[0].movedim(0, -1), attributes.classes(meta.get("attributes", {}))
 
 
 class Judge:
@@ -205,13 +221,17 @@ class Judge:
             f"{distances.FEATURES}_distance_{name}": float(torch.stack(apart).mean()),
         }
 
-    def reader(self) -> attributes.Reader:
-        """Learned from real portraits of training people and renders of their planes; ValueError
-        where they are too few."""
+    def reader(self, portraits: Dataset | None = None) -> attributes.Reader:
+        """Learned from real portraits of training people and renders of their planes, and from the
+        `portraits` of a data set of views; ValueError where they are too few."""
         seen = [self.of_portrait(who.planes, who) for who in self.train]
-        images = torch.stack([who.real[0] for who in self.train] + seen)
-        known = [who.classes for who in self.train]
-        return attributes.Reader(self.network).learn(images, known * 2)
+        images = [who.real[0] for who in self.train] + seen
+        known = [who.classes for who in self.train] * 2
+        if portraits is not None:
+            for image, classes in portraits_of(portraits, "train", len(images[0])):
+                images.append(image)
+                known.append(classes)
+        return attributes.Reader(self.network).learn(torch.stack(images), known)
 
     def attributes(self, portraits: Sequence[Tensor]) -> dict[str, float]:
         """Whether avatars of held-out portraits have the attributes of their people.

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from infra.manifest import Dataset as Shards
 from infra.plan import SPLITS
 from infra.storage import NotFoundError, Store
-from pipelines import attributes, data, models, traits
+from pipelines import data, models, traits
 from pipelines.phrases import phrases
 from pipelines.settings import SampleStage
 from rodin import record
@@ -242,7 +242,7 @@ class LatentSamples(Dataset[dict[str, Tensor]]):
             keys = [
                 key for key, split in zip(of["key"], of["split"], strict=True) if split == "train"
             ]
-            known += [attributes.classes(_labels(rows[key])) for key in keys]
+            known += [traits.classes(_labels(rows[key])) for key in keys]
         return traits.measure(self.latents[: self.people], known) if all(known) else {}
 
     def measure_texts(self) -> TextStatistics | None:

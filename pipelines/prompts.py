@@ -71,7 +71,13 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "beard": {
         "no": ("without a beard", "clean-shaven", "with no facial hair", "shave off the beard"),
-        "yes": ("with a full beard", "with a beard", "bearded", "with a moustache"),
+        "yes": (
+            "with a full beard",
+            "a grey beard",
+            "a black beard",
+            "bearded",
+            "with a moustache",
+        ),
     },
     "glasses": {
         "no": ("without glasses", "not wearing glasses", "take off the glasses"),
@@ -91,6 +97,19 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "smiling": ("with a wide open smile", "smiling", "with a smile", "laughing", "happy"),
         "other": ("angry", "surprised", "with an open mouth", "sad"),
     },
+}
+COLOURS = ("black", "grey", "white", "brown", "red", "pink", "yellow", "green", "blue", "purple")
+WORDS["clothes"] = {
+    colour: tuple(
+        f"{said} {colour} {what}"
+        for said, what in (
+            ("in a", "top"),
+            ("wearing", "clothes"),
+            ("a", "jacket"),
+            ("a", "sweater"),
+        )
+    )
+    for colour in COLOURS
 }
 # label of an edit -> group, class that it leads to, text
 EDITS: dict[str, tuple[str, str, str]] = {

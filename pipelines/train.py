@@ -249,7 +249,7 @@ def launch_stage(name: str, options: Options, settings: RunSettings) -> None:
         identity["data"][other] = settings_hash(found["identity"])
     views: Dataset | None = None
     if isinstance(stage, RefinerStage | PriorStage):
-        views = views_of(context, stage.views)
+        views = views_of(context.store, stage.views)
     if views is not None:
         views.check_shards()
         identity["data"]["views"] = views.digest

@@ -9,7 +9,6 @@ from typing import Any
 from infra.manifest import Dataset, open_dataset
 from infra.storage import Store, open_store
 from pipelines import data, latents, models
-from pipelines.context import Context
 from pipelines.pairs import Pairs
 from pipelines.settings import PriorStage, RefinerStage, TrainStage, UpsamplerStage
 from rodin.decoder import TriplaneDecoder
@@ -94,11 +93,11 @@ def needs(stage: TrainStage) -> tuple[str, ...]:
     return ("base",) if learns else ()
 
 
-def views_of(context: Context, place: str) -> Dataset | None:
+def views_of(out: Store, place: str) -> Dataset | None:
     """The data set of views at a place in the run or an address; None for ''."""
     if not place:
         return None
     inside = "://" not in place and not os.path.isabs(place)
-    store = context.child(place) if inside else open_store(place)
+    store = out.child(place) if inside else open_store(place)
     run = store.uri.removesuffix("/views")
     return open_dataset(store, command=f"python -m pipelines.render --out {run}")

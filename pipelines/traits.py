@@ -17,21 +17,38 @@ from torch import Tensor
 from pipelines import attributes, prompts
 from rodin.prior import measure_latents
 
+# name in the avatar factory -> what people call it; the others bear the name of their colour
+_SHADES = {
+    "charcoal": "black", "light grey": "grey", "cream": "white", "tan": "brown", "beige": "brown",
+    "burgundy": "red", "rust": "red", "coral": "red", "dusty rose": "pink", "mustard": "yellow",
+    "dark green": "green", "olive": "green", "sage": "green", "mint": "green", "navy": "blue",
+    "light blue": "blue", "denim blue": "blue", "teal": "blue", "turquoise": "blue",
+    "lavender": "purple", "plum": "purple",
+}  # fmt: skip
 LENGTH = 3.0  # of a step, in deviations of the latents: other attributes stay (docs/model_card.md)
 _SHRINK = 30.0  # people: a class of so many counts half
+
+
+def classes(labels: Mapping[str, Any]) -> dict[str, str]:
+    """The person's class in each group of `attributes`, and the colour of what is worn; {} where
+    the data set has no such columns."""
+    found = attributes.classes(labels)
+    name = str(labels.get("garment_colour", ""))
+    colour = _SHADES.get(name, name)
+    return found | {"clothes": colour} if found and colour in prompts.COLOURS else found
 
 
 def measure(latents: Tensor, known: Sequence[Mapping[str, str]]) -> dict[str, dict[str, Any]]:
     """Trait ("glasses: yes") -> {"texts", "step"}: its words, and (D,) from those without to it.
 
-    Of latents (N, D) and the people's classes (`attributes.classes`). Classes of fewer than
+    Of latents (N, D) and the people's `classes`. Classes of fewer than
     `attributes.LEAST` people, and groups with a single class, have no step.
     """
     from sklearn.linear_model import Ridge
 
     pairs = [
         (group, kind)
-        for group in attributes.GROUPS
+        for group in (*attributes.GROUPS, "clothes")
         for kind in sorted({one[group] for one in known if group in one})
         if sum(one.get(group) == kind for one in known) >= attributes.LEAST
     ]

@@ -40,6 +40,7 @@ _BASE = {"method": "dpm2m", "steps": 10}  # of a bundle that does not say
 _PARTS = re.compile(r"[,;.]|\b(?:and|with|in|wearing)\b")  # what a description's parts lie between
 NAMED = 1.0  # of a label's step, where a description names one; of several, together
 SAME = 0.7  # cosine of two texts' embeddings from which they mean the same
+ALSO = 0.05  # how much farther a second label's words may be: a blue suit is blue, and a suit
 SPREAD = 0.8  # deviations of the portraits' Gaussian that latents are drawn with, without a prior
 
 
@@ -269,17 +270,21 @@ class Model:
         return self._nearest([text, *filter(None, map(str.strip, _PARTS.split(text)))])
 
     def _nearest(self, texts: Sequence[str]) -> list[str]:
-        """The label whose words are nearest to each text, from a cosine of SAME on; the nearest of
-        each kind of label ("glasses") alone, nearest first."""
+        """The labels whose words are nearest to each text, from a cosine of SAME on, and within
+        ALSO of the nearest; the nearest of each kind of label ("glasses") alone, nearest first."""
         _, names, words = self._traits
         if not names:
             return []
         near = functional.normalize(self.texts(list(texts)), dim=-1) @ words.T
-        best = [(float(cosines.max()), names[int(cosines.argmax())]) for cosines in near]
+        best = [
+            (float(cosine), names[i])
+            for cosines in near
+            for i, cosine in enumerate(cosines)
+            if cosine >= max(SAME, float(cosines.max()) - ALSO)
+        ]
         found: dict[str, str] = {}
-        for cosine, name in sorted(best, reverse=True):
-            if cosine >= SAME:
-                found.setdefault(name.partition(":")[0], name)
+        for _, name in sorted(best, reverse=True):
+            found.setdefault(name.partition(":")[0], name)
         return list(found.values())
 
     @cached_property

@@ -88,3 +88,20 @@ def make(folder: Path, train: Sequence[str] = TRAIN) -> Path:
     config = {"settings": {"sample": as_dict(TINY.sample)}, "digest": ""}
     store.write("config.json", json.dumps(config).encode())
     return folder
+
+
+def portraits(folder: Path, train: Sequence[str], val: Sequence[str]) -> None:
+    """People of whom there is nothing but a portrait, in `portraits/views` of a run's folder."""
+    store = open_store(str(folder / "portraits/views"))
+    units = [Unit("train", 0, tuple(train)), Unit("val", 0, tuple(val))]
+    for unit in units:
+        commit_unit(store, unit, [_portrait(key) for key in unit.keys], settings={})
+    finalize(store, dataset="views", units=units, settings={})
+
+
+def _portrait(key: str) -> Packed:
+    views = scenes.views(seed=int(key), count=1, size=SIZE, samples=1)
+    to_world, lenses = (x.astype(np.float64) for x in (views.camera_to_world, views.intrinsics))
+    meta = {"captions": captions(key), "attributes": facts(key), "seed": int(key)}
+    sample = record.ViewsSample(key, meta, to_world, lenses, views.rgba)
+    return Packed(key, record.encode(sample), attributes=facts(key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,11 @@ def test_a_card_has_its_tables_and_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = small_run.make(tmp_path / "run", [f"{i:09d}" for i in range(12)])
+    small_run.portraits(run, ["000000021", "000000022"], ["000000024", "000000025"])
+    path = run / "models/prior/model.json"
+    meta = json.loads(path.read_text())
+    meta["identity"]["settings"]["views"] = "portraits/views"
+    path.write_text(json.dumps(meta))
     monkeypatch.setattr(card, "SIDE", 32)
     monkeypatch.setattr(card, "SAMPLES", 16)
     monkeypatch.setattr(prompts, "TEXTS", {k: prompts.TEXTS[k] for k in ("sex", "hat")})
@@ -28,6 +34,7 @@ def test_a_card_has_its_tables_and_pictures(
     card.main([str(run), "--out", str(out), "--avatars", "11", "--each", "1", "--edited", "2"])
     lines = (out / "model_card.md").read_text().splitlines()
     assert "| people | 12 trained with, 1 held out |" in lines
+    assert "| people of whom there are portraits alone | 2 trained with, 2 held out |" in lines
     assert "| hat | too few people to learn it | | |" in lines
     (sex,) = [line for line in lines if line.startswith("| sex | man ")]
     # every class counts alike: what is made of no text has each half of the times on average
@@ -59,6 +66,21 @@ def test_a_run_without_attributes_is_refused(
         card.main([str(run), "--out", str(tmp_path / "card")])
     assert stop.value.code == 2
     assert "attributes cannot be learned from 8 images" in capsys.readouterr().err
+
+
+def test_a_reader_learns_from_portraits_alone_too(tmp_path: Path) -> None:
+    run = small_run.make(tmp_path / "run", [f"{i:09d}" for i in range(2)])
+    small_run.portraits(run, [f"{i:09d}" for i in range(20, 30)], ["000000099"])
+    out = open_store(str(run))
+    judge = Judge(out, open_dataset(out.child("triplanes")), TINY.sample, 100, lambda text: None)
+    with pytest.raises(ValueError, match="cannot be learned from 4 images"):
+        judge.reader()
+    portraits = open_dataset(out.child("portraits/views"))
+    assert set(judge.reader(portraits).models["sex"].classes_) == {"man", "woman"}
+    side = judge.train[0].real.shape[1]
+    image, known = next(card.portraits_of(portraits, "val", side))
+    assert image.shape == (side, side, 3) and float(image.max()) <= 1.001
+    assert known["sex"] == "man" and float(image[0, 0].min()) > 0.99, "over white"
 
 
 def test_attributes_of_portraits_are_those_of_their_people(tmp_path: Path) -> None:

@@ -7,19 +7,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from infra.manifest import Dataset, finalize, open_dataset
-from infra.plan import Unit
-from infra.shards import Packed, commit_unit
+from infra.manifest import Dataset, open_dataset
 from infra.storage import open_store
 from pipelines import latents, models, pack, train
 from pipelines.options import Options
 from pipelines.presets import PRESETS, TINY
 from pipelines.settings import PriorStage
-from rodin import record
 from rodin.generate import encode_portraits
 from rodin.model import Model
 from rodin.nn.encoder import EncoderSettings, PortraitEncoder
@@ -54,7 +50,7 @@ def trained(run: Path, stage: PriorStage) -> Path:
     options = Options(preset="tiny", out=str(run), tracking="none")
     context = train.open_context(options, settings)
     planes, identity = train.prepare(context, "prior")
-    views = train.views_of(context, stage.views)
+    views = train.views_of(context.store, stage.views)
     tables = train.people_of(context, [planes] if views is None else [planes, views], stage)
     tracking = {"uri": "none", "experiment": "", "run_name": ""}
     job = train.Job(str(run), "prior", stage, identity, 1, tracking, None, tables=tables)
@@ -129,11 +125,7 @@ def test_models_are_trained_with_mirror_images_too(run: Path) -> None:
 
 def test_people_without_planes_are_learned_too(run: Path) -> None:
     """A data set of views beside the tri-planes: its portraits and what is said of them."""
-    units = [Unit("train", 0, ("000000011", "000000012")), Unit("val", 0, ("000000013",))]
-    store = open_store(str(run / "portraits/views"))
-    for unit in units:
-        commit_unit(store, unit, [packed(key) for key in unit.keys], settings={})
-    finalize(store, dataset="views", units=units, settings={})
+    small_run.portraits(run, ["000000011", "000000012"], ["000000013"])
     folder = trained(run, dataclasses.replace(TINY.prior, views="portraits/views", mirror=True))
     both = sources(run, "portraits/views")
     kept = open_store(str(folder))
@@ -155,16 +147,6 @@ def test_people_without_planes_are_learned_too(run: Path) -> None:
     prior = models.load_system(open_store(str(run)), "prior", decoder, "cpu")
     torch.testing.assert_close(prior.mean, people.latents.mean(0))
     assert json.loads((folder / "traits.json").read_text()) == people.traits()
-
-
-def packed(key: str) -> Packed:
-    """A person of whom there is nothing but a portrait."""
-    views = scenes.views(seed=int(key), count=1, size=32, samples=1)
-    to_world, lenses = (x.astype(np.float64) for x in (views.camera_to_world, views.intrinsics))
-    facts = small_run.facts(key)
-    meta = {"captions": small_run.captions(key), "attributes": facts, "seed": int(key)}
-    sample = record.ViewsSample(key, meta, to_world, lenses, views.rgba)
-    return Packed(key, record.encode(sample), attributes=facts)
 
 
 def test_noise_is_as_large_as_what_it_changes_of_a_portrait(run: Path) -> None:

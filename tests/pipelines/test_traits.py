@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pipelines import attributes, traits
-from pipelines.prompts import EDITS, TEXTS, WORDS
+from pipelines.prompts import COLOURS, EDITS, TEXTS, WORDS
 
 MAN, BEARD, NOISE = range(3)  # numbers of the latent, and what they say
 
@@ -58,8 +58,24 @@ def test_rare_classes_and_people_without_labels_have_no_step() -> None:
 
 
 def test_every_class_that_texts_name_has_words_of_its_own() -> None:
-    assert {g: set(kinds) for g, kinds in WORDS.items()} == {g: set(k) for g, k in TEXTS.items()}
+    named = {g: set(k) for g, k in TEXTS.items()} | {"clothes": set(COLOURS)}
+    assert {g: set(kinds) for g, kinds in WORDS.items()} == named
     said = [text for kinds in WORDS.values() for texts in kinds.values() for text in texts]
     assert len(said) == len(set(said))
     for group, kind, text in EDITS.values():
         assert text in (TEXTS[group][kind], *WORDS[group][kind]), "the sliders are known by name"
+
+
+def test_clothes_are_known_by_their_colour() -> None:
+    from blender.spec import sample_spec
+
+    labels = sample_spec(0).attributes()
+    assert traits.classes({**labels, "garment_colour": "navy"})["clothes"] == "blue"
+    assert traits.classes({**labels, "garment_colour": "red"})["clothes"] == "red"
+    assert "clothes" not in traits.classes({**labels, "garment_colour": "orange"})
+    assert traits.classes({"garment_colour": "red"}) == {}, "no columns of ours"
+    latents, known = people(60)
+    for i, one in enumerate(known):
+        one["clothes"] = ("red", "green")[i % 2]
+    found = traits.measure(latents, known)
+    assert found["clothes: red"]["texts"] == list(WORDS["clothes"]["red"])

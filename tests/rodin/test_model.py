@@ -307,6 +307,13 @@ def test_a_known_label_is_one_step_and_other_texts_are_drawn(bundle: Bundle) -> 
     assert set(two.traits(pair)) == {"hat: yes", "glasses: yes"}
     moved = two.draw_latents([3], pair) - drawn.draw_latents([3], pair)
     torch.testing.assert_close(moved, torch.full((1, LATENT), (1 + 3) * 0.5**0.5))
+    suit = {
+        "clothes: blue": {"texts": ["wearing blue clothes"], "step": [4.0] * LATENT},
+        "garment: suit": {"texts": ["wearing a suit"], "step": [5.0] * LATENT},
+    }
+    dressed = Model(dataclasses.replace(bundle, facts={**bundle.facts, "traits": more | suit}))
+    assert set(dressed.traits("a blue suit")) == set(suit), "one part of a text can name two"
+    assert dressed.traits("wearing a suit") == ["garment: suit"]
     both = "wearing glasses, without spectacles"
     assert len(model.traits(both)) == 1, "nobody has glasses and none"
     sentence = "old man with a long nose, wearing sunglasses"
