@@ -67,7 +67,7 @@ def frames(
     """
     intrinsics = cameras.intrinsics_from_fov(size, size)
     if occupancy is None:
-        occupancy = occupancies.from_density(planes[None], decoder)[0]
+        occupancy = occupancies.of_body(planes, decoder)
     images = [
         view(
             planes, decoder, matrix, intrinsics, size, size, samples=samples,

@@ -108,13 +108,14 @@ def of_body(
     size: int = 64,
     threshold: float = 0.1,
     *,
-    solid: float = 4.0,
-    reach: int = 2,
+    solid: float = 20.0,
+    reach: int = 1,
 ) -> Tensor:
     """As `from_density`, without what floats in the air: planes (3, C, H, W) -> (G, G, G).
 
-    Models leave specks beside an avatar. What is kept lies within `reach` voxels of the largest
-    part of density `solid` (per box unit) that hangs together; where nothing is so dense, all is.
+    Models leave specks and wisps beside an avatar. What is kept lies within `reach` voxels of the
+    largest part of density `solid` (per box unit; meshes end there too) that hangs together; where
+    nothing is so dense, all is. Fits lose nothing by it (docs/benchmarks.md).
     """
     from scipy import ndimage
 

@@ -194,20 +194,32 @@ class LatentPrior(nn.Module):
         text: Tensor | None,
         guidance: float = 1.0,
         interval: tuple[float, float] = (0.0, 1.0),
+        toward: Tensor | None = None,
     ) -> Denoiser:
-        """What the samplers call: text embeddings (B, E), or None for any person."""
+        """What the samplers call: text embeddings (B, E), or None for any person.
+
+        `toward` (D,) is a step in the latent that the drawn ones shall have taken: the Gaussian
+        that the network answers on top of is moved by it, so that what comes still looks like
+        somebody, which latents that are moved afterwards do not always.
+        """
         if text is not None and not self.settings.text_dim:
             raise ValueError("this prior was trained without texts (text_dim is 0); leave text out")
-        free = self._denoiser(None)
-        if text is None:
+        free = self._denoiser(None, None)
+        if text is None and toward is None:
             return free
-        return guided(self._denoiser(text), free, guidance, interval)
+        return guided(self._denoiser(text, toward), free, guidance, interval)
 
-    def _denoiser(self, text: Tensor | None) -> Denoiser:
-        return lambda noisy, t: Prediction(self._network(noisy, t, text, None))
+    def _denoiser(self, text: Tensor | None, toward: Tensor | None) -> Denoiser:
+        moved = None if toward is None else toward.to(self.std.device) / self.std
+        return lambda noisy, t: Prediction(self._network(noisy, t, text, None, moved))
 
     def _network(
-        self, noisy: Tensor, t: Tensor, text: Tensor | None, kept: Tensor | None
+        self,
+        noisy: Tensor,
+        t: Tensor,
+        text: Tensor | None,
+        kept: Tensor | None,
+        moved: Tensor | None = None,
     ) -> Tensor:
         """x0 (B, D) in float32; samples that are not `kept` (B,) do without their text.
 
@@ -230,6 +242,8 @@ class LatentPrior(nn.Module):
                     linear = linear * kept[:, None]
                 guess = guess + linear
             condition = condition + said
+        if moved is not None:
+            guess = guess + left / self.scale * moved
         # once with numbers alike, once as they are to each other
         own = self.scale.square()
         each = (alpha.square() * own + sigma.square()).sqrt()
@@ -244,8 +258,9 @@ class LatentPrior(nn.Module):
         seeds: Sequence[int],
         text: Tensor | None = None,
         settings: SamplerSettings | None = None,
+        toward: Tensor | None = None,
     ) -> Tensor:
-        """Latents (len(seeds), D), float32 on the CPU; text (E,) or (len(seeds), E).
+        """Latents (len(seeds), D), float32 on the CPU; text (E,) or (len(seeds), E), toward (D,).
 
         Latent i depends on seed i and text i alone. Puts the network in evaluation mode.
         """
@@ -253,7 +268,7 @@ class LatentPrior(nn.Module):
         noise = Noise(seeds, self.mean.device)
         if text is not None:
             text = text.to(self.mean.device).expand(len(seeds), -1)
-        denoiser = self.eval().denoiser(text, settings.guidance, settings.guidance_interval)
+        denoiser = self.eval().denoiser(text, settings.guidance, settings.guidance_interval, toward)
         drawn = sample(denoiser, self.schedule, self.mean.shape, noise, settings)
         return (drawn / self.scale * self.std + self.mean).cpu()
 

@@ -135,6 +135,23 @@ def test_an_untrained_prior_draws_the_gaussian_of_its_people() -> None:
         torch.testing.assert_close(drawn.std(0) / std, torch.ones(4), atol=0.1, rtol=0)
 
 
+def test_a_step_moves_what_is_drawn_and_the_network_has_its_say(prior: LatentPrior) -> None:
+    """Of a Gaussian's latents each takes the step, no more; of people's none leaves its group."""
+    latents, _ = groups()
+    step = torch.tensor([1.0, -0.5, 0.2, 0.1])
+    for scale in (None, SCALE):
+        free = LatentPrior(PriorSettings(**SMALL), *measure_latents(latents), scale=scale)
+        drawn, moved = (free.draw(range(8), None, PRIOR_SAMPLER, toward=x) for x in (None, step))
+        torch.testing.assert_close(moved - drawn, step.expand(8, -1), atol=0.02, rtol=0)
+    centres = 5 * torch.eye(3, 4) + 2
+    toward = (centres[1] - prior.mean).detach()
+    drawn = prior.draw(range(32), None, FAST, toward=toward)
+    assert (nearest(drawn) == 1).float().mean() > 0.9
+    away = torch.cdist(drawn, centres).amin(1).median()
+    later = prior.draw(range(32), None, FAST) + toward
+    assert away < 0.5 * torch.cdist(later, centres).amin(1).median()
+
+
 def test_errors_in_much_noise_count() -> None:
     """There a text decides: a weight that falls with the SNR would leave it unlearned."""
     latents, said = groups(6)
