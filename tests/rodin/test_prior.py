@@ -146,7 +146,7 @@ def test_a_step_moves_what_is_drawn_and_the_network_has_its_say(prior: LatentPri
     centres = 5 * torch.eye(3, 4) + 2
     toward = (centres[1] - prior.mean).detach()
     drawn = prior.draw(range(32), None, FAST, toward=toward)
-    assert (nearest(drawn) == 1).float().mean() > 0.9
+    assert (nearest(drawn) == 1).float().mean() > 0.8
     away = torch.cdist(drawn, centres).amin(1).median()
     later = prior.draw(range(32), None, FAST) + toward
     assert away < 0.5 * torch.cdist(later, centres).amin(1).median()
