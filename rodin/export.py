@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rodin import cameras
 from rodin import occupancy as occupancies
-from rodin.conventions import BOX_HALF_SIZE_M
+from rodin.conventions import BOX_HALF_SIZE_M, WHOLE_RADIUS
 from rodin.decoder import TriplaneDecoder
 from rodin.glb import encode_glb
 from rodin.refiner import RefinerSystem, render_refined
@@ -63,6 +63,8 @@ def frames(
 ) -> np.ndarray:
     """A full turn about planes (3, C, H, W): uint8 (count, size, size, 3), the first frontal.
 
+    From WHOLE_RADIUS, a tenth farther away than portraits are taken.
+
     `occupancy` as `render_image` takes it, and a refiner of what it renders, here and below.
     """
     intrinsics = cameras.intrinsics_from_fov(size, size)
@@ -73,7 +75,7 @@ def frames(
             planes, decoder, matrix, intrinsics, size, size, samples=samples,
             background=background, occupancy=occupancy, refiner=refiner,
         )
-        for matrix in cameras.turntable(count, elevation_degrees)
+        for matrix in cameras.turntable(count, elevation_degrees, WHOLE_RADIUS)
     ]  # fmt: skip
     return (torch.stack(images) * 255).round().byte().cpu().numpy()
 

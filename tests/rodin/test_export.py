@@ -11,8 +11,8 @@ import torch
 import trimesh
 from PIL import Image
 
-from rodin import export
-from rodin.conventions import BOX_HALF_SIZE_M, texel_centres
+from rodin import cameras, export
+from rodin.conventions import BOX_HALF_SIZE_M, DEFAULT_RADIUS, WHOLE_RADIUS, texel_centres
 from rodin.decoder import DecoderConfig, TriplaneDecoder
 from rodin.glb import encode_glb, linear
 from rodin.surface import Surface, SurfaceError, extract
@@ -91,6 +91,24 @@ def test_hollows_are_filled_and_specks_dropped() -> None:
     with_bar = extract(planes, shell, size=size, keep=0.0)
     without = extract(planes, shell, size=size, keep=0.5)
     assert len(with_bar.points) > len(without.points)
+
+
+def test_no_shoulder_leaves_a_film() -> None:
+    """A bust is some 0.95 box units wide to each side and 0.35 deep; portraits are from nearer."""
+    bust = torch.tensor([[x, -0.8, z] for x in (-0.95, 0.95) for z in (-0.35, 0.35)])
+    lens = cameras.intrinsics_from_fov(256, 256)
+    inside = {}
+    for radius in (WHOLE_RADIUS, DEFAULT_RADIUS):
+        seen = [cameras.project(bust, m, lens)[0] for m in cameras.turntable(36, 5.0, radius)]
+        across = torch.stack(seen)[..., 0]
+        inside[radius] = bool(((across > 0) & (across < 256)).all())
+    assert inside == {WHOLE_RADIUS: True, DEFAULT_RADIUS: False}
+    planes, decoder = ball()
+    film = export.frames(planes, decoder, count=1, size=32, elevation_degrees=0.0, samples=32)
+    camera = cameras.orbit(0.0, 0.0, WHOLE_RADIUS)
+    lens = cameras.intrinsics_from_fov(32, 32)
+    slow = export.view(planes, decoder, camera, lens, 32, 32, samples=32)
+    assert np.abs(film[0] / 255 - slow.numpy()).max() < 0.01
 
 
 def test_turntable_films(tmp_path: Path) -> None:
