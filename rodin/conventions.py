@@ -21,7 +21,7 @@ BOX_CENTRE_BELOW_EYES_M = 0.05
 DEFAULT_FOV_DEGREES = 24.0
 DEFAULT_RADIUS = 4.8
 # From here shoulders stay in the picture whichever way a bust is turned: for films and sheets.
-WHOLE_RADIUS = 5.3
+WHOLE_RADIUS = 5.6
 
 # Planes are stored (B, 3, C, H, W) in this order; each has (row axis, column axis) of (x, y, z).
 # The three planes see three different axis pairs (EG3D's published code repeats one: a known trap).

@@ -63,7 +63,7 @@ def frames(
 ) -> np.ndarray:
     """A full turn about planes (3, C, H, W): uint8 (count, size, size, 3), the first frontal.
 
-    From WHOLE_RADIUS, a tenth farther away than portraits are taken.
+    From WHOLE_RADIUS, a sixth farther away than portraits are taken.
 
     `occupancy` as `render_image` takes it, and a refiner of what it renders, here and below.
     """

@@ -94,8 +94,9 @@ def test_hollows_are_filled_and_specks_dropped() -> None:
 
 
 def test_no_shoulder_leaves_a_film() -> None:
-    """A bust is some 0.95 box units wide to each side and 0.35 deep; portraits are from nearer."""
-    bust = torch.tensor([[x, -0.8, z] for x in (-0.95, 0.95) for z in (-0.35, 0.35)])
+    """Shoulders of the package's avatars reach this far; portraits are taken from nearer."""
+    x, y, z = (-0.89, 0.89), -0.8, (-0.89, 0.17)
+    bust = torch.tensor([[a, y, b] for a in x for b in z])
     lens = cameras.intrinsics_from_fov(256, 256)
     inside = {}
     for radius in (WHOLE_RADIUS, DEFAULT_RADIUS):
