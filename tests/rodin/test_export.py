@@ -94,9 +94,9 @@ def test_hollows_are_filled_and_specks_dropped() -> None:
 
 
 def test_no_shoulder_leaves_a_film() -> None:
-    """Shoulders of the package's avatars reach this far; portraits are taken from nearer."""
-    x, y, z = (-0.89, 0.89), -0.8, (-0.89, 0.17)
-    bust = torch.tensor([[a, y, b] for a in x for b in z])
+    """Their corners are 1.1 box units from the axis in the package's avatars; portraits are taken
+    from nearer."""
+    bust = torch.tensor([[0.8, -0.8, -0.755], [-0.8, -0.8, -0.755]])
     lens = cameras.intrinsics_from_fov(256, 256)
     inside = {}
     for radius in (WHOLE_RADIUS, DEFAULT_RADIUS):
