@@ -51,7 +51,7 @@ class Generate:
     # how closely the base follows the latent; 1 as trained
     guidance: float = 1.0
     # how closely the latent follows the text; 1 as trained
-    text_guidance: float = 2.0
+    text_guidance: float = 1.25
     # steps of each diffusion; default: as many as the model was made for
     steps: int | None = None
     # px, side of a picture and of a film

@@ -231,7 +231,7 @@ POST /avatars   the same request gives the same bytes
   format         png (five views, default), glb (mesh) or npz (tri-plane)
   size           px of a view, 32 to {limits.max_size}; voxels of a mesh, 32 to {limits.max_voxels}
   steps          of each diffusion, 1 to {limits.max_steps}, default: the model's own
-  guidance       0 to 20, default 1; text_guidance 0 to 20, default 2
+  guidance       0 to 20, default 1; text_guidance 0 to 20, default 1.25
 GET /healthz     200 while a copy of the model works
 GET /metrics     for Prometheus
 

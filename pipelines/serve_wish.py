@@ -55,7 +55,7 @@ class Wish:
     size: int = 256  # px of a view, voxels of a mesh
     steps: int | None = None  # the model's own
     guidance: float = 1.0
-    text_guidance: float = 2.0
+    text_guidance: float = 1.25
     portrait: np.ndarray | None = None  # (S, S, 4) uint8, cut out
 
 
@@ -82,7 +82,7 @@ def wish_of(query: Mapping[str, str], portrait: bytes, limits: Limits) -> Wish:
         size=int(_number(query, "size", min(usual, high), low, high, int, f" {unit}")),
         steps=int(_number(query, "steps", 0, 1, limits.max_steps, int)) or None,
         guidance=_number(query, "guidance", 1.0, 0, 20, float),
-        text_guidance=_number(query, "text_guidance", 2.0, 0, 20, float),
+        text_guidance=_number(query, "text_guidance", 1.25, 0, 20, float),
         portrait=_portrait(portrait) if portrait else None,
     )
 

@@ -74,7 +74,7 @@ class Panel(Visitor):
             steps = min(self.page.model.sampling.base.steps, wishes.MAX_STEPS)
             self.steps = gui.add_slider("Steps", 1, wishes.MAX_STEPS, 1, steps)
             self.guidance = gui.add_slider("Guidance", 0.0, 5.0, 0.1, 1.0)
-            self.text_guidance = gui.add_slider("Of the text", 0.0, 8.0, 0.1, 2.0, visible=talks)
+            self.text_guidance = gui.add_slider("Of the text", 0.0, 5.0, 0.05, 1.25, visible=talks)
 
     def _build_change(self) -> None:
         gui, talks = self.client.gui, self.page.model.bundle.prior is not None

@@ -34,7 +34,7 @@ class Wish:
     portrait: bytes = b""
     match: bool = False  # latent and planes brought nearer to the portrait by rendering
     guidance: float = 1.0
-    text_guidance: float = 2.0
+    text_guidance: float = 1.25
     steps: int | None = None  # the model's own
 
 

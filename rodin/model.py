@@ -38,7 +38,8 @@ MAX_STEPS = 1000  # of a diffusion
 BUILTIN = Path(__file__).parent / "weights"  # a bundle that comes with the package
 _BASE = {"method": "dpm2m", "steps": 10}  # of a bundle that does not say
 _PARTS = re.compile(r"[,;.]|\b(?:and|with|in|wearing)\b")  # what a description's parts lie between
-NAMED = 1.0  # of a label's step, where a description names one; of several, together
+# Of a label's step, where a description names one; of several, all together go hardly farther.
+NAMED = 1.5
 SAME = 0.7  # cosine of two texts' embeddings from which they mean the same
 ALSO = 0.05  # how much farther a second label's words may be: a blue suit is blue, and a suit
 SPREAD = 0.8  # deviations of the portraits' Gaussian that latents are drawn with, without a prior
@@ -97,7 +98,7 @@ class Model:
         *,
         match: bool = False,
         guidance: float = 1.0,
-        text_guidance: float = 2.0,
+        text_guidance: float = 1.25,
         steps: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> Avatar:
@@ -122,7 +123,7 @@ class Model:
         *,
         match: bool = False,
         guidance: float = 1.0,
-        text_guidance: float = 2.0,
+        text_guidance: float = 1.25,
         steps: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> list[Avatar]:
@@ -215,12 +216,13 @@ class Model:
         )[0]
 
     def draw_latents(
-        self, seeds: Sequence[int], text: str | None = None, *, guidance: float = 2.0
+        self, seeds: Sequence[int], text: str | None = None, *, guidance: float = 1.25
     ) -> Tensor:
         """Latents (len(seeds), D): by the prior, or of the training portraits' Gaussian.
 
-        What the text names of the labels that the model knows is added, a step each: the prior
-        alone hears little of them (docs/benchmarks.md). Nothing is, at a guidance of 0.
+        What the text names of the labels that the model knows is a step that they shall have
+        taken, each: the prior alone hears little of them (docs/benchmarks.md). Nothing is named,
+        at a guidance of 0.
         """
         prior = self.bundle.prior
         if prior is None and text is None:
@@ -230,12 +232,11 @@ class Model:
         said = None if text is None else self.texts([text])[0]
         assert prior is not None  # `texts` has refused
         how = replace(PRIOR_SAMPLER, guidance=1.0 if text is None else guidance)
-        drawn = torch.cat([prior.draw([seed], said, how) for seed in seeds])
-        if text is not None and guidance:
-            named = self.traits(text)
-            for step in map(self.step, named):
-                drawn = drawn + NAMED * len(named) ** -0.5 * step
-        return drawn
+        toward = None
+        if text is not None and guidance and (named := self.traits(text)):
+            steps = torch.stack([self.step(name) for name in named])
+            toward = NAMED * len(named) ** -0.75 * steps.sum(0)
+        return torch.cat([prior.draw([seed], said, how, toward) for seed in seeds])
 
     def latent_of(self, portrait: Any) -> Tensor:
         """Latent (D,) of a portrait: path, PIL image or array; see `rodin.portrait`."""

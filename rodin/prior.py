@@ -204,8 +204,8 @@ class LatentPrior(nn.Module):
         """
         if text is not None and not self.settings.text_dim:
             raise ValueError("this prior was trained without texts (text_dim is 0); leave text out")
-        free = self._denoiser(None, None)
-        if text is None and toward is None:
+        free = self._denoiser(None, toward)
+        if text is None:
             return free
         return guided(self._denoiser(text, toward), free, guidance, interval)
 
