@@ -22,6 +22,8 @@ from rodin.perceptual import LitePerceptual, PerceptualDistance
 GRID = 6  # cells a side that features are averaged over: a portrait has its parts where they are
 DEPTHS = (2, 3)  # of the network's features: 1/8 and 1/16 of the image
 LEAST = 6  # people of a class, and of others, from which it can be learned
+_AXES = 400  # principal axes of the features: a tenth of them and of the time
+_BATCH = 64  # images whose features are taken at a time: memory
 _REGULAR = 0.003  # inverse strength of the regularisation: there are more features than people
 
 _BARE = ("bald", "horseshoe")
@@ -118,6 +120,7 @@ class Reader:
 
     def __init__(self, network: PerceptualDistance | None = None) -> None:
         self.network = network or LitePerceptual()
+        self.view: Any = None  # of features: standardised, on their principal axes
         self.models: dict[str, Any] = {}
 
     def learn(self, images: Tensor, known: Sequence[Mapping[str, str]]) -> Reader:
@@ -126,21 +129,27 @@ class Reader:
         Groups in which fewer than two classes have LEAST images are left out. ValueError where
         none remains.
         """
+        from sklearn.decomposition import PCA
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        features = np.concatenate([layout(x, self.network) for x in (images, images.flip(2))])
+        parts = [x for part in images.split(_BATCH) for x in (part, part.flip(2))]
+        features = np.concatenate([layout(part, self.network) for part in parts])
+        places = torch.arange(len(images)).split(_BATCH)
+        of = torch.cat([x for place in places for x in (place, place)]).tolist()
+        axes = PCA(min(_AXES, *features.shape), svd_solver="randomized", random_state=0)
+        self.view = make_pipeline(StandardScaler(), axes)
+        features = self.view.fit_transform(features)
         for name in GROUPS:
-            words = np.array([one.get(name, "") for one in known] * 2)
+            words = np.array([known[i].get(name, "") for i in of])
             names, counts = np.unique(words, return_counts=True)
             kept = [n for n, c in zip(names, counts, strict=True) if n and c >= 2 * LEAST]
             if len(kept) < 2:
                 continue
             chosen = np.isin(words, kept)
             model = LogisticRegression(C=_REGULAR, class_weight="balanced", max_iter=300)
-            self.models[name] = make_pipeline(StandardScaler(), model)
-            self.models[name].fit(features[chosen], words[chosen])
+            self.models[name] = model.fit(features[chosen], words[chosen])
         if not self.models:
             raise ValueError(
                 f"attributes cannot be learned from {len(images)} images: no group has two classes"
@@ -150,7 +159,7 @@ class Reader:
 
     def read(self, images: Tensor) -> list[dict[str, str]]:
         """The classes that images (N, S, S, 3) seem to have."""
-        features = layout(images, self.network)
+        features = self.view.transform(layout(images, self.network))
         found = {name: model.predict(features) for name, model in self.models.items()}
         return [{name: str(words[i]) for name, words in found.items()} for i in range(len(images))]
 

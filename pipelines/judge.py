@@ -222,11 +222,18 @@ class Judge:
         }
 
     def reader(self, portraits: Dataset | None = None) -> attributes.Reader:
-        """Learned from real portraits of training people and renders of their planes, and from the
-        `portraits` of a data set of views; ValueError where they are too few."""
-        seen = [self.of_portrait(who.planes, who) for who in self.train]
-        images = [who.real[0] for who in self.train] + seen
-        known = [who.classes for who in self.train] * 2
+        """Learned from real portraits of training people and renders of their planes, refined too
+        where there is a refiner, and from the `portraits` of a data set of views; ValueError where
+        they are too few."""
+        images = [who.real[0] for who in self.train]
+        for who in self.train:
+            found, _, grid = self.images(who.planes, *_cameras(who, 1))
+            images.append(found[0])
+            if self.refiner is not None:
+                images.append(self.refined(self.refiner, who.planes, *_cameras(who, 1), grid)[0])
+        classes_of = [who.classes for who in self.train]
+        drawn = 1 if self.refiner is None else 2
+        known = classes_of + [one for one in classes_of for _ in range(drawn)]
         if portraits is not None:
             for image, classes in portraits_of(portraits, "train", len(images[0])):
                 images.append(image)
