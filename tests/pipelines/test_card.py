@@ -65,7 +65,7 @@ def test_a_run_without_attributes_is_refused(
     with pytest.raises(SystemExit) as stop:
         card.main([str(run), "--out", str(tmp_path / "card")])
     assert stop.value.code == 2
-    assert "attributes cannot be learned from 8 images" in capsys.readouterr().err
+    assert "attributes cannot be learned from 12 images" in capsys.readouterr().err
 
 
 def test_a_reader_learns_from_portraits_alone_too(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_reader_learns_from_portraits_alone_too(tmp_path: Path) -> None:
     small_run.portraits(run, [f"{i:09d}" for i in range(20, 30)], ["000000099"])
     out = open_store(str(run))
     judge = Judge(out, open_dataset(out.child("triplanes")), TINY.sample, 100, lambda text: None)
-    with pytest.raises(ValueError, match="cannot be learned from 4 images"):
+    with pytest.raises(ValueError, match="cannot be learned from 6 images"):
         judge.reader()
     portraits = open_dataset(out.child("portraits/views"))
     assert set(judge.reader(portraits).models["sex"].classes_) == {"man", "woman"}
@@ -90,7 +90,8 @@ def test_attributes_of_portraits_are_those_of_their_people(tmp_path: Path) -> No
     judge = Judge(out, shards, TINY.sample, 100, lambda text: None)
     judge.held_out = judge.train[:6]  # men and women take turns: the next one is of the other sex
     found = judge.attributes([who.real for who in judge.held_out])
-    assert found["attributes_of_portraits"] == found["attributes_of_real_portraits"] == 1.0
-    assert found["attributes_of_other_portraits"] == 0.0
-    judge.train = judge.train[:4]
+    # two thirds of what it learned from are renders of planes that are noise here
+    assert found["attributes_of_portraits"] == found["attributes_of_real_portraits"] >= 0.8
+    assert found["attributes_of_other_portraits"] <= 0.2
+    judge.train = judge.train[:2]
     assert judge.attributes([who.real for who in judge.held_out]) == {}
