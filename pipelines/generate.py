@@ -24,6 +24,7 @@ from pipelines import pictures
 from pipelines.options import UsageError
 from pipelines.tool import command, say
 from rodin.avatar import Avatar
+from rodin.conventions import WHOLE_RADIUS
 from rodin.model import BUILTIN, MAX_AVATARS, Model, load
 
 AZIMUTHS = (-60.0, -30.0, 0.0, 30.0, 60.0)  # of a row of the sheet
@@ -97,7 +98,7 @@ def name_of(avatar: Avatar, args: Generate) -> str:
 
 def views(avatar: Avatar, size: int) -> list[np.ndarray]:
     """A row of the sheet: pictures (size, size, 3) uint8 from the viewer's left to the right."""
-    return [np.asarray(avatar.render(angle, 0, size)) for angle in AZIMUTHS]
+    return [np.asarray(avatar.render(angle, 0, size, radius=WHOLE_RADIUS)) for angle in AZIMUTHS]
 
 
 def work(args: Generate) -> None:

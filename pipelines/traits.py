@@ -25,7 +25,7 @@ _SHADES = {
     "light blue": "blue", "denim blue": "blue", "teal": "blue", "turquoise": "blue",
     "lavender": "purple", "plum": "purple",
 }  # fmt: skip
-LENGTH = 3.0  # of a step, in deviations of the latents: other attributes stay (docs/model_card.md)
+LENGTH = 2.4  # of a step, in deviations of the latents: other attributes stay (docs/model_card.md)
 _SHRINK = 30.0  # people: a class of so many counts half
 
 

@@ -39,7 +39,7 @@ BUILTIN = Path(__file__).parent / "weights"  # a bundle that comes with the pack
 _BASE = {"method": "dpm2m", "steps": 10}  # of a bundle that does not say
 _PARTS = re.compile(r"[,;.]|\b(?:and|with|in|wearing)\b")  # what a description's parts lie between
 # Of a label's step, where a description names one; of several, all together go hardly farther.
-NAMED = 1.5
+NAMED = 1.9
 SAME = 0.7  # cosine of two texts' embeddings from which they mean the same
 ALSO = 0.05  # how much farther a second label's words may be: a blue suit is blue, and a suit
 SPREAD = 0.8  # deviations of the portraits' Gaussian that latents are drawn with, without a prior
