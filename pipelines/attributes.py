@@ -108,11 +108,13 @@ def classes(attributes: Mapping[str, Any]) -> dict[str, str]:
 @torch.no_grad()
 def layout(images: Tensor, network: PerceptualDistance) -> np.ndarray:
     """Colours and features (N, F) of images (N, S, S, 3) in [0, 1], means of a grid's cells."""
-    pixels = images.movedim(-1, 1)
-    found = network.features(pixels)
-    maps = [pixels, *(found[depth] for depth in DEPTHS)]
-    cells = [functional.adaptive_avg_pool2d(each, GRID).flatten(1) for each in maps]
-    return torch.cat(cells, 1).numpy()
+    rows = []
+    for pixels in images.movedim(-1, 1).split(_BATCH):
+        found = network.features(pixels)
+        maps = [pixels, *(found[depth] for depth in DEPTHS)]
+        cells = [functional.adaptive_avg_pool2d(each, GRID).flatten(1) for each in maps]
+        rows.append(torch.cat(cells, 1))
+    return torch.cat(rows).numpy()
 
 
 class Reader:
@@ -134,15 +136,12 @@ class Reader:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        parts = [x for part in images.split(_BATCH) for x in (part, part.flip(2))]
-        features = np.concatenate([layout(part, self.network) for part in parts])
-        places = torch.arange(len(images)).split(_BATCH)
-        of = torch.cat([x for place in places for x in (place, place)]).tolist()
+        features = np.concatenate([layout(x, self.network) for x in (images, images.flip(2))])
         axes = PCA(min(_AXES, *features.shape), svd_solver="randomized", random_state=0)
         self.view = make_pipeline(StandardScaler(), axes)
         features = self.view.fit_transform(features)
         for name in GROUPS:
-            words = np.array([known[i].get(name, "") for i in of])
+            words = np.array([one.get(name, "") for one in known] * 2)
             names, counts = np.unique(words, return_counts=True)
             kept = [n for n, c in zip(names, counts, strict=True) if n and c >= 2 * LEAST]
             if len(kept) < 2:

@@ -83,7 +83,7 @@ BUILTIN = dataclasses.replace(
         val_every=32_000,
         mirror=True,
         # Some hundred epochs: more, and people are learned by heart (docs/benchmarks.md). Who has
-        # no planes is as good here, and twenty times as fast to make.
+        # no planes is as good here, and some ten times as fast to make.
         views="portraits/views",
         model=dataclasses.replace(DEMO.prior.model, latent_dim=96),
         train=dataclasses.replace(
